@@ -1,0 +1,101 @@
+// swift-tools-version:6.2
+import PackageDescription
+
+let settings: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .treatAllWarnings(as: .error),
+]
+
+let cSettings: [CSetting] = [.unsafeFlags(["-Wall", "-Wextra", "-Werror"])]
+
+func room(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
+    .target(name: name, dependencies: dependencies, swiftSettings: settings)
+}
+
+func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .testTarget(name: name, dependencies: dependencies, swiftSettings: settings)
+}
+
+extension Target.Dependency {
+    static let nioCore = product(name: "NIOCore", package: "swift-nio")
+    static let nioPosix = product(name: "NIOPosix", package: "swift-nio")
+    static let nioHTTP1 = product(name: "NIOHTTP1", package: "swift-nio")
+    static let logging = product(name: "Logging", package: "swift-log")
+    static let metrics = product(name: "Metrics", package: "swift-metrics")
+    static let crypto = product(name: "Crypto", package: "swift-crypto")
+    static let yams = product(name: "Yams", package: "Yams")
+    static let grdb = product(name: "GRDB", package: "GRDB.swift")
+    static let hummingbird = product(name: "Hummingbird", package: "hummingbird")
+    static let httpTypes = product(name: "HTTPTypes", package: "swift-http-types")
+    static let lifecycle = product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
+    static let asyncHTTPClient = product(name: "AsyncHTTPClient", package: "async-http-client")
+    static let arguments = product(name: "ArgumentParser", package: "swift-argument-parser")
+    static let subprocess = product(name: "Subprocess", package: "swift-subprocess")
+    static let systemPackage = product(name: "SystemPackage", package: "swift-system")
+}
+
+let package = Package(
+    name: "martlet",
+    products: [
+        .executable(name: "martlet", targets: ["martlet"]),
+        .executable(name: "martlet-guest", targets: ["martlet-guest"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", exact: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-crypto", exact: "4.5.2"),
+        .package(url: "https://github.com/apple/swift-http-types", exact: "1.8.0"),
+        .package(url: "https://github.com/apple/swift-log", exact: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-metrics", exact: "2.13.0"),
+        .package(url: "https://github.com/apple/swift-nio", exact: "2.101.2"),
+        .package(url: "https://github.com/apple/swift-system", exact: "1.8.1"),
+        .package(url: "https://github.com/groue/GRDB.swift", exact: "7.10.0"),
+        .package(url: "https://github.com/hummingbird-project/hummingbird", exact: "2.28.1", traits: []),
+        .package(url: "https://github.com/jpsim/Yams", exact: "6.2.2"),
+        .package(url: "https://github.com/swift-server/async-http-client", exact: "1.37.0"),
+        .package(url: "https://github.com/swift-server/swift-service-lifecycle", exact: "2.13.0"),
+        .package(url: "https://github.com/swiftlang/swift-subprocess", exact: "1.0.2"),
+    ],
+    targets: [
+        .target(name: "CLinux", cSettings: cSettings),
+        .target(name: "CGuestBoot", cSettings: cSettings),
+        room("LinuxSystem", ["CLinux"]),
+        room("SandboxModel"),
+        room("GuestProtocol"),
+        room("GuestAgent", ["GuestProtocol", "LinuxSystem", "CLinux"]),
+        room("GuestClient", ["GuestProtocol", "SandboxModel", .nioCore, .nioPosix, .logging]),
+        room("SandboxEngine", ["SandboxModel", "GuestClient", .logging]),
+        room(
+            "QEMUEngine",
+            [
+                "SandboxEngine", "LinuxSystem", "CLinux", "GuestClient", .nioCore, .nioPosix, .logging, .crypto,
+                .subprocess, .systemPackage,
+            ]),
+        room("ImageStore", ["SandboxModel", "LinuxSystem", .yams, .crypto, .subprocess, .systemPackage, .logging]),
+        room(
+            "Node",
+            [
+                "SandboxEngine", "SandboxModel", "ImageStore", "LinuxSystem", "CLinux", "GuestClient", "GuestProtocol",
+                .nioPosix, .logging, .metrics, .lifecycle,
+            ]),
+        room("ControlStore", ["SandboxModel", .grdb, .crypto]),
+        room("ControlPlane", ["Node", "ControlStore", "MartletAPI", .logging, .metrics, .lifecycle, .crypto]),
+        room("MartletAPI", ["SandboxModel"]),
+        room("Server", ["ControlPlane", "MartletAPI", .hummingbird, .httpTypes, .metrics, .logging, .lifecycle]),
+        room("MartletClient", ["MartletAPI", "SandboxModel", .asyncHTTPClient, .nioCore, .nioHTTP1]),
+        room(
+            "MartletBench",
+            ["MartletClient", "MartletAPI", "LinuxSystem", "ImageStore", "GuestClient", .subprocess, .systemPackage]),
+        room(
+            "MartletCommands",
+            [
+                "MartletClient", "MartletAPI", "MartletBench", "Server", "ControlPlane", "ControlStore", "Node",
+                "QEMUEngine", "ImageStore", "LinuxSystem", .arguments, .logging, .metrics, .lifecycle,
+            ]),
+        .executableTarget(name: "martlet", dependencies: ["MartletCommands"], swiftSettings: settings),
+        .executableTarget(
+            name: "martlet-guest", dependencies: ["GuestAgent", "CGuestBoot", "LinuxSystem"], swiftSettings: settings),
+        tests("ImageStoreTests", ["ImageStore", "SandboxModel", "LinuxSystem", .logging]),
+    ]
+)

@@ -1,0 +1,139 @@
+/// Answer to `ping`: who is there.
+public struct GuestHello: WireMessage {
+    public var generation: UInt16
+    public var agentVersion: String
+    public var kernel: String
+    /// Milliseconds since the guest's kernel started.
+    public var uptimeMilliseconds: UInt64
+
+    public init(generation: UInt16, agentVersion: String, kernel: String, uptimeMilliseconds: UInt64) {
+        self.generation = generation
+        self.agentVersion = agentVersion
+        self.kernel = kernel
+        self.uptimeMilliseconds = uptimeMilliseconds
+    }
+
+    public func write(to writer: inout WireWriter) {
+        writer.u16(generation)
+        writer.string(agentVersion)
+        writer.string(kernel)
+        writer.u64(uptimeMilliseconds)
+    }
+
+    public init(from reader: inout WireReader) throws(WireError) {
+        generation = try reader.u16()
+        agentVersion = try reader.string()
+        kernel = try reader.string()
+        uptimeMilliseconds = try reader.u64()
+    }
+}
+
+/// What makes a restored guest its own: sent after every restore, confirmed before the sandbox is handed out.
+public struct Thaw: WireMessage {
+    /// Nanoseconds since 1970 on the host's clock, read as late as possible.
+    public var wallClockNanoseconds: Int64
+    /// Fresh random bytes; mixed into the kernel's generator, which is then made to reseed.
+    public var entropy: [UInt8]
+    public var hostname: String
+    /// 32 lower-case hexadecimal digits for /etc/machine-id.
+    public var machineID: String
+    /// Environment every process starts with, before its own.
+    public var environment: [String]
+    /// Size the root file system is to grow to; 0 leaves it.
+    public var diskBytes: UInt64
+
+    public init(
+        wallClockNanoseconds: Int64, entropy: [UInt8], hostname: String, machineID: String,
+        environment: [String] = [], diskBytes: UInt64 = 0
+    ) {
+        self.wallClockNanoseconds = wallClockNanoseconds
+        self.entropy = entropy
+        self.hostname = hostname
+        self.machineID = machineID
+        self.environment = environment
+        self.diskBytes = diskBytes
+    }
+
+    public func write(to writer: inout WireWriter) {
+        writer.i64(wallClockNanoseconds)
+        writer.blob(entropy)
+        writer.string(hostname)
+        writer.string(machineID)
+        writer.strings(environment)
+        writer.u64(diskBytes)
+    }
+
+    public init(from reader: inout WireReader) throws(WireError) {
+        wallClockNanoseconds = try reader.i64()
+        entropy = try reader.blob()
+        hostname = try reader.string()
+        machineID = try reader.string()
+        environment = try reader.strings()
+        diskBytes = try reader.u64()
+    }
+}
+
+/// Answer to `thaw`: each promise, kept or not. A sandbox whose answer holds a false is not handed out.
+public struct Thawed: WireMessage {
+    public var clockSet: Bool
+    public var generatorReseeded: Bool
+    public var identitySet: Bool
+    public var diskGrown: Bool
+
+    public init(clockSet: Bool, generatorReseeded: Bool, identitySet: Bool, diskGrown: Bool) {
+        self.clockSet = clockSet
+        self.generatorReseeded = generatorReseeded
+        self.identitySet = identitySet
+        self.diskGrown = diskGrown
+    }
+
+    public var isComplete: Bool { clockSet && generatorReseeded && identitySet && diskGrown }
+
+    public func write(to writer: inout WireWriter) {
+        writer.bool(clockSet)
+        writer.bool(generatorReseeded)
+        writer.bool(identitySet)
+        writer.bool(diskGrown)
+    }
+
+    public init(from reader: inout WireReader) throws(WireError) {
+        clockSet = try reader.bool()
+        generatorReseeded = try reader.bool()
+        identitySet = try reader.bool()
+        diskGrown = try reader.bool()
+    }
+}
+
+/// Answer to `metrics`: counters since the guest's kernel started, sizes in bytes.
+public struct GuestMetrics: WireMessage {
+    public var uptimeMilliseconds: UInt64 = 0
+    public var cpuUserMilliseconds: UInt64 = 0
+    public var cpuSystemMilliseconds: UInt64 = 0
+    public var cpuIdleMilliseconds: UInt64 = 0
+    public var loadAverageMilli: UInt64 = 0
+    public var memoryTotal: UInt64 = 0
+    public var memoryAvailable: UInt64 = 0
+    public var diskTotal: UInt64 = 0
+    public var diskUsed: UInt64 = 0
+    public var diskReadBytes: UInt64 = 0
+    public var diskWrittenBytes: UInt64 = 0
+    public var networkReceivedBytes: UInt64 = 0
+    public var networkSentBytes: UInt64 = 0
+    public var processes: UInt64 = 0
+
+    public init() {}
+
+    static let fields: [any WritableKeyPath<GuestMetrics, UInt64> & Sendable] = [
+        \.uptimeMilliseconds, \.cpuUserMilliseconds, \.cpuSystemMilliseconds, \.cpuIdleMilliseconds,
+        \.loadAverageMilli, \.memoryTotal, \.memoryAvailable, \.diskTotal, \.diskUsed, \.diskReadBytes,
+        \.diskWrittenBytes, \.networkReceivedBytes, \.networkSentBytes, \.processes,
+    ]
+
+    public func write(to writer: inout WireWriter) {
+        for field in GuestMetrics.fields { writer.u64(self[keyPath: field]) }
+    }
+
+    public init(from reader: inout WireReader) throws(WireError) {
+        for field in GuestMetrics.fields { self[keyPath: field] = try reader.u64() }
+    }
+}

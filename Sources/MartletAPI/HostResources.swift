@@ -1,0 +1,92 @@
+import SandboxModel
+
+/// `GET /v1/host`: what this machine runs sandboxes with, and why.
+public struct HostResource: Codable, Sendable {
+    /// One engine found or missing.
+    public struct Engine: Codable, Sendable {
+        public var name: String
+        public var available: Bool
+        public var version: String?
+        public var accelerator: String?
+        /// Why this accelerator, or why the engine is not available.
+        public var reason: String
+        public var level: IsolationLevel?
+
+        public init(
+            name: String, available: Bool, version: String?, accelerator: String?, reason: String,
+            level: IsolationLevel?
+        ) {
+            self.name = name
+            self.available = available
+            self.version = version
+            self.accelerator = accelerator
+            self.reason = reason
+            self.level = level
+        }
+    }
+
+    /// What is ready ahead of demand for one (template, cpus, memory).
+    public struct Pool: Codable, Sendable {
+        public var template: String
+        public var cpus: Int
+        public var memoryMiB: Int
+        public var shells: Int
+        public var warm: Int
+        public var targetShells: Int
+        public var targetWarm: Int
+
+        public init(
+            template: String, cpus: Int, memoryMiB: Int, shells: Int, warm: Int, targetShells: Int, targetWarm: Int
+        ) {
+            self.template = template
+            self.cpus = cpus
+            self.memoryMiB = memoryMiB
+            self.shells = shells
+            self.warm = warm
+            self.targetShells = targetShells
+            self.targetWarm = targetWarm
+        }
+
+        enum CodingKeys: String, CodingKey {
+            case template, cpus, shells, warm
+            case memoryMiB = "memory_mb"
+            case targetShells = "target_shells"
+            case targetWarm = "target_warm"
+        }
+    }
+
+    public var version: String
+    public var kernel: String
+    public var cpus: Int
+    public var memoryBytes: UInt64
+    public var memoryAvailableBytes: UInt64
+    public var diskAvailableBytes: UInt64
+    public var sandboxes: Int
+    public var maxSandboxes: Int
+    public var engines: [Engine]
+    public var pools: [Pool]
+
+    public init(
+        version: String, kernel: String, cpus: Int, memoryBytes: UInt64, memoryAvailableBytes: UInt64,
+        diskAvailableBytes: UInt64, sandboxes: Int, maxSandboxes: Int, engines: [Engine], pools: [Pool]
+    ) {
+        self.version = version
+        self.kernel = kernel
+        self.cpus = cpus
+        self.memoryBytes = memoryBytes
+        self.memoryAvailableBytes = memoryAvailableBytes
+        self.diskAvailableBytes = diskAvailableBytes
+        self.sandboxes = sandboxes
+        self.maxSandboxes = maxSandboxes
+        self.engines = engines
+        self.pools = pools
+    }
+
+    enum CodingKeys: String, CodingKey {
+        case version, kernel, cpus, sandboxes, engines, pools
+        case memoryBytes = "memory_bytes"
+        case memoryAvailableBytes = "memory_available_bytes"
+        case diskAvailableBytes = "disk_available_bytes"
+        case maxSandboxes = "max_sandboxes"
+    }
+}

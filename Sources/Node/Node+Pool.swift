@@ -1,0 +1,126 @@
+import GuestClient
+import Logging
+import SandboxEngine
+import SandboxModel
+
+extension Node {
+    /// A warm guest of this image, or nil. Its slot is refilled in the background.
+    func takeWarm(_ image: PreparedImage) -> SpareMachine? {
+        markHot(image)
+        while let spare = pools[image.key]?.warm.popLast() {
+            if spare.imageDigest == image.image.digest, spare.machine.guest.isOpen { return spare }
+            retire(spare)
+        }
+        return nil
+    }
+
+    /// A shell of this image, or nil.
+    func takeShell(_ image: PreparedImage) -> SpareMachine? {
+        while let spare = pools[image.key]?.shells.popLast() {
+            if spare.imageDigest == image.image.digest, spare.machine.guest.isOpen { return spare }
+            retire(spare)
+        }
+        return nil
+    }
+
+    private func markHot(_ image: PreparedImage) {
+        guard configuration.pool.isEnabled, pools[image.key] == nil else { return }
+        pools[image.key] = MachinePool()
+        signalRefill()
+    }
+
+    private func retire(_ spare: SpareMachine) {
+        owner.start { [self] in await dispose(spare.machine, spare.directory) }
+    }
+
+    func signalRefill() { refillSignal.yield() }
+
+    /// Makes a template ready without anybody having asked for it yet; one that is not built is left alone.
+    func warmUp(_ template: String) {
+        owner.start { [weak self] in
+            guard let self else { return }
+            do {
+                let spec = SandboxSpec(id: .random(), template: template, hostname: template)
+                let (image, _) = try await preparedImage(for: spec)
+                await markHot(image)
+            } catch {
+                logger.debug("template is not made ready", metadata: ["template": "\(template)", "why": "\(error)"])
+            }
+        }
+    }
+
+    /// Fills pools whenever something was taken, one machine at a time, and never while a create is under way: that
+    /// one needs the processors more.
+    func refillLoop() async {
+        guard configuration.pool.isEnabled else { return }
+        for await _ in refillSignals {
+            while !Task.isCancelled, creating == 0, let key = neediestPool() {
+                await fillOne(key)
+            }
+        }
+    }
+
+    private func neediestPool() -> PreparedImage.Key? {
+        guard !isShuttingDown else { return nil }
+        let held = pools.values.reduce(0) { $0 + $1.costMiB }
+        guard held + PoolConfiguration.warmCostMiB <= configuration.pool.memoryLimitMiB else { return nil }
+        let wanting = pools.filter { key, pool in
+            prepared[key] != nil
+                && (pool.warm.count < configuration.pool.warm || pool.shells.count < configuration.pool.shells)
+        }
+        return wanting.min { $0.value.warm.count < $1.value.warm.count }?.key
+    }
+
+    private func fillOne(_ key: PreparedImage.Key) async {
+        guard let image = prepared[key], let pool = pools[key] else { return }
+        do {
+            let spare = try await startShell(image, diskMiB: image.diskMiB)
+            if pool.warm.count < configuration.pool.warm {
+                do {
+                    try await warm(spare.machine)
+                } catch {
+                    await dispose(spare.machine, spare.directory)
+                    throw error
+                }
+                keep(spare, key, \.warm)
+            } else {
+                keep(spare, key, \.shells)
+            }
+        } catch {
+            // A host that cannot start machines now is asked again when something changes, not in a loop.
+            logger.warning("could not make a machine ready", metadata: ["error": "\(error)"])
+            pools[key] = nil
+        }
+    }
+
+    private func keep(_ spare: SpareMachine, _ key: PreparedImage.Key, _ shelf: WritableKeyPath<MachinePool, [SpareMachine]>) {
+        guard !isShuttingDown, pools[key] != nil else { return retire(spare) }
+        pools[key]?[keyPath: shelf].append(spare)
+    }
+
+    /// Lets a shell become a guest that has answered once, so that its code is translated, and stops it.
+    private func warm(_ machine: any Machine) async throws {
+        try await machine.restore()
+        _ = try await machine.guest.ping(timeout: .seconds(20))
+        try await machine.pause()
+    }
+
+    func drainPools() async {
+        let spares = pools.values.flatMap { $0.shells + $0.warm }
+        pools.removeAll()
+        await withTaskGroup(of: Void.self) { group in
+            for spare in spares {
+                group.addTask { await self.dispose(spare.machine, spare.directory) }
+            }
+        }
+    }
+
+    func poolReports() -> [PoolReport] {
+        let targets = configuration.pool
+        return pools.map { key, pool in
+            PoolReport(
+                template: key.template, shape: key.shape, shells: pool.shells.count, warm: pool.warm.count,
+                targetShells: targets.shells, targetWarm: targets.warm)
+        }
+    }
+}

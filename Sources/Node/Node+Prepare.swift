@@ -1,0 +1,80 @@
+import ImageStore
+import Logging
+import SandboxEngine
+import SandboxModel
+
+extension Node {
+    /// The template a spec asks for, captured at its size. The first create of a size bakes it; others wait for that.
+    ///
+    /// - Returns: the image, and whether it had to be baked now.
+    func preparedImage(for spec: SandboxSpec) async throws -> (PreparedImage, Bool) {
+        let engine = try await engine(named: spec.isolation)
+        let template = try await images.template(named: spec.template)
+        let shape = try MachineShape(
+            cpus: spec.cpus ?? template.definition.cpus, memoryMiB: spec.memoryMiB ?? template.definition.memoryMiB,
+            maxCPUs: max(HostFacts.processors, template.definition.cpus),
+            maxMemoryMiB: Int(HostFacts.memory().total >> 20))
+        let key = PreparedImage.Key(template: spec.template, shape: shape)
+        if let image = prepared[key], image.templateID == template.id { return (image, false) }
+        let bakes = BakeMark()
+        let image = try await preparing.value(for: key) { [self] in
+            try await prepare(template, key, engine, bakes) { _ in }
+        }
+        prepared[key] = image
+        return (image, bakes.isSet)
+    }
+
+    private func engine(named name: String) async throws -> any SandboxEngine {
+        if name != "auto" {
+            guard let engine = engines.first(where: { $0.name == name }) else {
+                throw MartletError(
+                    .unsupported, "isolation: \(name): this host has \(engines.map(\.name).joined(separator: ", "))")
+            }
+            return engine
+        }
+        for engine in engines where await engine.inspect().isAvailable { return engine }
+        let reasons = await reasonsForNone()
+        throw MartletError(.unavailable, "create: no engine works on this host: \(reasons)")
+    }
+
+    private func reasonsForNone() async -> String {
+        var reasons: [String] = []
+        for engine in engines { reasons.append(await engine.inspect().reason) }
+        return reasons.joined(separator: "; ")
+    }
+
+    /// Finds the capture or bakes it.
+    func prepare(
+        _ template: TemplateImage, _ key: PreparedImage.Key, _ engine: any SandboxEngine, _ bakes: BakeMark,
+        progress: @escaping @Sendable (String) -> Void
+    ) async throws -> PreparedImage {
+        let boot = BootImage(
+            kernel: template.kernel, initramfs: template.initramfs, rootDisk: template.rootDisk, shape: key.shape,
+            warmup: template.definition.warmup)
+        let identity = try await engine.identity(for: boot)
+        let captureKey = CaptureKey(
+            templateID: template.id, cpus: key.shape.cpus, memoryMiB: key.shape.memoryMiB, engine: identity.engine,
+            engineVersion: identity.version, machineArgumentsDigest: identity.machine)
+        var capture = try await images.capture(for: captureKey)
+        if capture == nil {
+            bakes.set()
+            logger.info("baking a capture", metadata: ["template": "\(key.template)", "memory.mb": "\(key.shape.memoryMiB)"])
+            let staged = try await images.stageCapture()
+            do {
+                try await engine.bake(boot, into: staged.directory, progress: progress)
+                capture = try await images.commit(staged, key: captureKey, details: ["template": key.template])
+            } catch {
+                await images.discard(staged)
+                throw Node.explained(error)
+            }
+        }
+        guard let capture else { throw MartletError(.internal, "prepare: \(key.template): its capture vanished") }
+        let image = MachineImage(
+            digest: captureKey.digest, memory: capture.memory, deviceState: capture.deviceState, disk: capture.disk,
+            shape: key.shape)
+        return PreparedImage(
+            key: key, engine: engine, image: image, diskMiB: template.definition.diskMiB,
+            environment: template.definition.env.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" },
+            templateID: template.id)
+    }
+}

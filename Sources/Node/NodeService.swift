@@ -1,0 +1,223 @@
+import GuestClient
+import SandboxModel
+
+/// What a node is asked to make.
+package struct SandboxSpec: Sendable {
+    package var id: SandboxID
+    package var template: String
+    /// nil: the template's own.
+    package var cpus: Int?
+    package var memoryMiB: Int?
+    package var diskMiB: Int?
+    /// `NAME=value` pairs every process of the sandbox starts with.
+    package var environment: [String]
+    package var hostname: String
+    /// `auto` or an engine's name.
+    package var isolation: String
+
+    package init(
+        id: SandboxID, template: String, cpus: Int? = nil, memoryMiB: Int? = nil, diskMiB: Int? = nil,
+        environment: [String] = [], hostname: String, isolation: String = "auto"
+    ) {
+        self.id = id
+        self.template = template
+        self.cpus = cpus
+        self.memoryMiB = memoryMiB
+        self.diskMiB = diskMiB
+        self.environment = environment
+        self.hostname = hostname
+        self.isolation = isolation
+    }
+}
+
+/// A sandbox as its node knows it.
+package struct NodeSandbox: Sendable {
+    package var id: SandboxID
+    package var template: String
+    package var isolation: Isolation
+    package var shape: MachineShape
+    package var diskMiB: Int
+    package var report: CreateReport
+    /// True when an earlier daemon made it and this one took it over.
+    package var isAdopted: Bool
+
+    package init(
+        id: SandboxID, template: String, isolation: Isolation, shape: MachineShape, diskMiB: Int,
+        report: CreateReport, isAdopted: Bool
+    ) {
+        self.id = id
+        self.template = template
+        self.isolation = isolation
+        self.shape = shape
+        self.diskMiB = diskMiB
+        self.report = report
+        self.isAdopted = isAdopted
+    }
+}
+
+/// Something a node noticed on its own.
+package enum NodeEvent: Sendable {
+    /// The sandbox's machine ended without being asked to.
+    case ended(SandboxID, reason: String)
+}
+
+/// How a template build goes on.
+package struct TemplateProgress: Sendable {
+    package var stage: String
+    package var index: Int
+    package var count: Int
+    package var message: String
+    package var elapsedMilliseconds: Double
+
+    package init(stage: String, index: Int, count: Int, message: String, elapsedMilliseconds: Double) {
+        self.stage = stage
+        self.index = index
+        self.count = count
+        self.message = message
+        self.elapsedMilliseconds = elapsedMilliseconds
+    }
+}
+
+/// A template as a node has it.
+package struct NodeTemplate: Sendable {
+    package var name: String
+    package var description: String
+    /// `absent`, `building`, `ready`, `stale`, `corrupt`.
+    package var state: String
+    package var digest: String?
+    package var kernel: String?
+    package var sizeBytes: UInt64
+    package var builtAt: Timestamp?
+    package var cpus: Int
+    package var memoryMiB: Int
+    package var diskMiB: Int
+    package var captures: Int
+
+    package init(
+        name: String, description: String, state: String, digest: String?, kernel: String?, sizeBytes: UInt64,
+        builtAt: Timestamp?, cpus: Int, memoryMiB: Int, diskMiB: Int, captures: Int
+    ) {
+        self.name = name
+        self.description = description
+        self.state = state
+        self.digest = digest
+        self.kernel = kernel
+        self.sizeBytes = sizeBytes
+        self.builtAt = builtAt
+        self.cpus = cpus
+        self.memoryMiB = memoryMiB
+        self.diskMiB = diskMiB
+        self.captures = captures
+    }
+}
+
+/// What is ready ahead of demand for one (template, cpus, memory).
+package struct PoolReport: Sendable {
+    package var template: String
+    package var shape: MachineShape
+    package var shells: Int
+    package var warm: Int
+    package var targetShells: Int
+    package var targetWarm: Int
+
+    package init(template: String, shape: MachineShape, shells: Int, warm: Int, targetShells: Int, targetWarm: Int) {
+        self.template = template
+        self.shape = shape
+        self.shells = shells
+        self.warm = warm
+        self.targetShells = targetShells
+        self.targetWarm = targetWarm
+    }
+}
+
+/// What a node's engine is.
+package struct NodeEngine: Sendable {
+    package var name: String
+    package var isAvailable: Bool
+    package var version: String?
+    package var isolation: Isolation?
+    package var reason: String
+
+    package init(name: String, isAvailable: Bool, version: String?, isolation: Isolation?, reason: String) {
+        self.name = name
+        self.isAvailable = isAvailable
+        self.version = version
+        self.isolation = isolation
+        self.reason = reason
+    }
+}
+
+/// A node's state in numbers.
+package struct NodeReport: Sendable {
+    package var kernel: String
+    package var cpus: Int
+    package var memoryBytes: UInt64
+    package var memoryAvailableBytes: UInt64
+    package var diskAvailableBytes: UInt64
+    package var sandboxes: Int
+    package var maxSandboxes: Int
+    package var engines: [NodeEngine]
+    package var pools: [PoolReport]
+
+    package init(
+        kernel: String, cpus: Int, memoryBytes: UInt64, memoryAvailableBytes: UInt64, diskAvailableBytes: UInt64,
+        sandboxes: Int, maxSandboxes: Int, engines: [NodeEngine], pools: [PoolReport]
+    ) {
+        self.kernel = kernel
+        self.cpus = cpus
+        self.memoryBytes = memoryBytes
+        self.memoryAvailableBytes = memoryAvailableBytes
+        self.diskAvailableBytes = diskAvailableBytes
+        self.sandboxes = sandboxes
+        self.maxSandboxes = maxSandboxes
+        self.engines = engines
+        self.pools = pools
+    }
+}
+
+/// One host, as the control plane sees it: in the same process on one machine, elsewhere in a fleet.
+package protocol NodeService: Sendable {
+    /// Makes a sandbox; returns once its guest has confirmed the thaw. Whatever was begun is undone on failure.
+    ///
+    /// - Throws: `not_found` (template), `failed_precondition` (template not built or corrupt), `invalid_argument`
+    ///   (size), `resource_exhausted` (limits, disk full), `unsupported` (engine), `unavailable`.
+    func create(_ spec: SandboxSpec) async throws -> NodeSandbox
+
+    /// Ends a sandbox and removes all it held. Returns when nothing is left.
+    ///
+    /// - Throws: `not_found`.
+    func destroy(_ id: SandboxID) async throws
+
+    /// All sandboxes on the node.
+    func sandboxes() async -> [NodeSandbox]
+
+    /// The way to a sandbox's guest.
+    ///
+    /// - Throws: `not_found`; `unavailable` when the machine is on its way out.
+    func guest(of id: SandboxID) async throws -> GuestConnection
+
+    /// Host memory of a sandbox in bytes: its own, and its fair share.
+    func memory(of id: SandboxID) async throws -> (private: UInt64, proportional: UInt64)
+
+    /// The end of a sandbox's console.
+    func consoleLog(of id: SandboxID) async throws -> [UInt8]
+
+    /// What the node notices on its own; one consumer.
+    var events: AsyncStream<NodeEvent> { get }
+
+    /// Engines, capacity, pools.
+    func report() async -> NodeReport
+
+    /// Every template of the templates directory.
+    func templates() async throws -> [NodeTemplate]
+
+    /// Builds a template and its capture; returns when both are whole.
+    func buildTemplate(
+        _ name: String, force: Bool, progress: @escaping @Sendable (TemplateProgress) -> Void
+    ) async throws -> NodeTemplate
+
+    /// Removes what was built of a template.
+    ///
+    /// - Throws: `conflict` while a sandbox uses it.
+    func removeTemplate(_ name: String) async throws
+}

@@ -1,0 +1,20 @@
+import SandboxEngine
+import SandboxModel
+
+/// A template at one size, captured and ready to be restored.
+struct PreparedImage: Sendable {
+    /// What makes two creates alike: they share captures and pools.
+    struct Key: Sendable, Hashable {
+        var template: String
+        var shape: MachineShape
+    }
+
+    var key: Key
+    var engine: any SandboxEngine
+    var image: MachineImage
+    /// The template's own disk size; a larger disk is not kept ready.
+    var diskMiB: Int
+    var environment: [String]
+    /// The content address of the template it came from.
+    var templateID: String
+}

@@ -1,0 +1,120 @@
+import SandboxModel
+
+/// What runs guest instructions.
+enum Accelerator: String, Sendable, Codable {
+    case kvm
+    case tcg
+}
+
+/// The command line of one QEMU. What shapes the virtual machine is the same at capture and restore, or the state
+/// does not fit; everything else may differ.
+struct QEMUArguments: Sendable {
+    /// Whether the machine is started from its kernel or from a capture.
+    enum Role: Sendable {
+        /// Boots; guest memory is the file `memory`, shared so that it holds the image afterwards.
+        case boot(kernel: String, initramfs: String, commandLine: String)
+        /// Waits for a captured state; the file `memory` is only read, and mapped copy-on-write.
+        case restore
+    }
+
+    /// Descriptors the child is started with.
+    enum ChildDescriptor {
+        static let qmp: Int32 = 3
+        static let guest: Int32 = 4
+        static let deviceState: Int32 = 5
+    }
+
+    /// How much of the console's end is kept, in bytes; a power of two.
+    static let consoleBytes = 65_536
+
+    var accelerator: Accelerator
+    var shape: MachineShape
+    var memory: String
+    var disk: String
+    var role: Role
+    /// MiB for TCG's translated code.
+    var translationBufferMiB: Int
+    /// A file for the console of a boot; nil keeps its end in memory.
+    var consoleFile: String?
+
+    /// The part that shapes the machine.
+    static func machine(_ accelerator: Accelerator, _ shape: MachineShape) -> [String] {
+        [
+            "-M", "microvm,acpi=on,pcie=off,rtc=on,usb=off,memory-backend=mem",
+            "-cpu", accelerator == .kvm ? "host" : tcgProcessor,
+            "-m", "\(shape.memoryMiB)M",
+            "-smp", "\(shape.cpus)",
+            "-device", "virtio-serial-device,max_ports=4",
+            "-device", "virtserialport,chardev=guest,name=martlet.guest.0,nr=1",
+            "-device", "virtio-blk-device,drive=root",
+            "-device", "virtio-rng-device,rng=rng",
+            "-serial", "chardev:console",
+        ]
+    }
+
+    /// Every feature the emulator has.
+    static let tcgProcessor = "max"
+
+    /// The whole argument list, without the program's name.
+    func build() -> [String] {
+        var list = ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-name", "martlet"]
+        switch accelerator {
+        case .kvm: list += ["-accel", "kvm"]
+        case .tcg: list += ["-accel", "tcg,thread=multi,tb-size=\(translationBufferMiB)"]
+        }
+        list += ["-object", memoryObject]
+        list += ["-object", "rng-random,id=rng,filename=/dev/urandom"]
+        list += ["-chardev", "socket,id=qmp,fd=\(ChildDescriptor.qmp),server=on,wait=off"]
+        list += ["-mon", "chardev=qmp,mode=control"]
+        list += ["-chardev", "socket,id=guest,fd=\(ChildDescriptor.guest),server=on,wait=off"]
+        if let consoleFile {
+            list += ["-chardev", "file,id=console,path=\(QEMUArguments.escaped(consoleFile))"]
+        } else {
+            list += ["-chardev", "ringbuf,id=console,size=\(QEMUArguments.consoleBytes)"]
+        }
+        // A guest's flush waits for nothing: memory and disk only ever survive together, and a capture flushes both.
+        list += [
+            "-blockdev",
+            "driver=qcow2,node-name=root,cache.no-flush=on,discard=unmap,file.driver=file,"
+                + "file.filename=\(QEMUArguments.escaped(disk)),file.cache.no-flush=on,file.discard=unmap",
+        ]
+        list += QEMUArguments.machine(accelerator, shape)
+        list += ["-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"]
+        switch role {
+        case .boot(let kernel, let initramfs, let commandLine):
+            list += ["-kernel", kernel, "-initrd", initramfs, "-append", commandLine]
+        case .restore:
+            list += ["-incoming", "defer", "-global", "migration.send-configuration=off"]
+        }
+        return list
+    }
+
+    private var memoryObject: String {
+        let access =
+            switch role {
+            case .boot: "share=on"
+            case .restore: "share=off,readonly=on,rom=off"
+            }
+        return "memory-backend-file,id=mem,size=\(shape.memoryMiB)M,mem-path=\(QEMUArguments.escaped(memory)),\(access)"
+    }
+
+    /// A value in QEMU's option lists: a comma is written twice.
+    static func escaped(_ value: String) -> String {
+        value.split(separator: ",", omittingEmptySubsequences: false).joined(separator: ",,")
+    }
+
+    /// The guest kernel's command line.
+    ///
+    /// `tsc…`: under emulation the kernel's calibration of the time stamp counter fails on a busy host and hangs, so
+    /// it is told the rate. `mitigations=off`: the wall is the virtual machine; inside it there is one tenant.
+    static func kernelCommandLine(_ accelerator: Accelerator, tscKilohertz: UInt64) -> String {
+        var words = [
+            "console=ttyS0", "quiet", "loglevel=4", "panic=-1", "reboot=t", "rdinit=/init", "mitigations=off",
+            "audit=0", "nowatchdog", "random.trust_cpu=on", "cgroup_no_v1=all",
+        ]
+        if accelerator == .tcg, tscKilohertz > 0 {
+            words += ["tsc=reliable", "tsc_early_khz=\(tscKilohertz)", "no_timer_check"]
+        }
+        return words.joined(separator: " ")
+    }
+}

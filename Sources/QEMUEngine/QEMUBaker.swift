@@ -1,0 +1,81 @@
+import Glibc
+import GuestClient
+import GuestProtocol
+import LinuxSystem
+import Logging
+import SandboxEngine
+import SandboxModel
+
+/// Boots an image once, warms it up and captures it.
+struct QEMUBaker: Sendable {
+    var launcher: QEMULauncher
+    var translationBufferMiB: Int
+    var tscKilohertz: UInt64
+
+    /// Captures into `directory`: files `memory`, `device-state` and `disk.qcow2`. Nothing is left running.
+    func bake(
+        _ image: BootImage, with accelerator: Accelerator, into directory: String, bootTimeout: Duration,
+        progress: @escaping @Sendable (String) -> Void
+    ) async throws {
+        progress("booting \(image.kernel.split(separator: "/").last ?? "")")
+        let machine = try await boot(image, with: accelerator, in: directory)
+        do {
+            let hello = try await machine.guest.ping(timeout: bootTimeout)
+            progress("booted Linux \(hello.kernel) in \(hello.uptimeMilliseconds) ms of its own time")
+            for command in image.warmup { try await warm(machine.guest, command, progress) }
+            progress("capturing memory and devices")
+            try await machine.guest.freeze()
+            try await machine.pause()
+            try await machine.saveDeviceState(to: "\(directory)/device-state")
+            try await machine.quit()
+        } catch {
+            await machine.kill()
+            throw explained(error, directory)
+        }
+        for name in [MachineRecord.fileName, "qemu.log", QEMUMachine.Socket.monitor, QEMUMachine.Socket.guest] {
+            unlink("\(directory)/\(name)")
+        }
+    }
+
+    private func boot(_ image: BootImage, with accelerator: Accelerator, in directory: String) async throws -> QEMUMachine {
+        let disk = "\(directory)/disk.qcow2"
+        var status = stat()
+        guard stat(image.rootDisk, &status) == 0 else {
+            throw MartletError(.failedPrecondition, "boot: \(image.rootDisk) is not there: build the template again")
+        }
+        try await createOverlay(
+            at: disk, backing: image.rootDisk, backingFormat: "raw", diskMiB: Int(status.st_size) >> 20)
+        let arguments = QEMUArguments(
+            accelerator: accelerator, shape: image.shape, memory: "\(directory)/memory", disk: disk,
+            role: .boot(
+                kernel: image.kernel, initramfs: image.initramfs,
+                commandLine: QEMUArguments.kernelCommandLine(accelerator, tscKilohertz: tscKilohertz)),
+            translationBufferMiB: max(translationBufferMiB, 64), consoleFile: "\(directory)/console.log")
+        return try await launcher.launch(arguments, in: directory, deviceState: nil, image: "boot")
+    }
+
+    private func warm(
+        _ guest: GuestConnection, _ command: [String], _ progress: @Sendable (String) -> Void
+    ) async throws {
+        progress("warming up: \(command.joined(separator: " ").prefix(60))")
+        let outcome = try await guest.exec(
+            StartProcess(arguments: command, timeoutMilliseconds: 120_000), outputLimit: 65_536)
+        guard outcome.exit.code == 0 else {
+            throw MartletError(
+                .failedPrecondition,
+                "warm up: \(command.joined(separator: " ")): it ended with \(outcome.exit.code): "
+                    + String(decoding: outcome.standardError.suffix(300), as: UTF8.self))
+        }
+    }
+
+    /// Adds the end of the guest's console, which is where a failed boot tells why.
+    private func explained(_ error: any Error, _ directory: String) -> any Error {
+        guard var failure = error as? MartletError, let log = try? AtomicFile.read("\(directory)/console.log"),
+            !log.isEmpty
+        else { return error }
+        let tail = String(decoding: log.suffix(600).filter { $0 == 10 || (32..<127).contains($0) }, as: UTF8.self)
+        failure.details["console"] = tail
+        failure.message += "; its console ended with: \(tail.split(separator: "\n").last ?? "")"
+        return failure
+    }
+}

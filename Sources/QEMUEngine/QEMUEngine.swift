@@ -1,0 +1,199 @@
+import CLinux
+import Crypto
+import FoundationEssentials
+import Glibc
+import LinuxSystem
+import Logging
+import NIOCore
+import NIOPosix
+import SandboxEngine
+import SandboxModel
+
+/// Sandboxes as QEMU microVMs, by KVM where a probe boot proves that it works, else emulated.
+package actor QEMUEngine: SandboxEngine {
+    static let engineName = "qemu"
+
+    /// What the operator may set.
+    package struct Configuration: Sendable {
+        /// Where the engine keeps what it makes for itself; one daemon's own.
+        package var directory: String
+        /// MiB of host memory for translated code of an emulated guest. Less slows programs that are large.
+        package var translationBufferMiB: Int
+        /// False: never KVM.
+        package var allowsKVM: Bool
+
+        package init(directory: String, translationBufferMiB: Int = 32, allowsKVM: Bool = true) {
+            self.directory = directory
+            self.translationBufferMiB = translationBufferMiB
+            self.allowsKVM = allowsKVM
+        }
+    }
+
+    package nonisolated let name = QEMUEngine.engineName
+    private let configuration: Configuration
+    private let logger: Logger
+    private let group: any EventLoopGroup
+    private let overlays: OverlayTemplates
+    private var installation: QEMUInstallation?
+    private var accelerator: (kind: Accelerator, reason: String)?
+    private var tscKilohertz: UInt64?
+
+    package init(configuration: Configuration, logger: Logger, group: any EventLoopGroup) {
+        self.configuration = configuration
+        self.logger = logger
+        self.group = group
+        overlays = OverlayTemplates(directory: "\(configuration.directory)/overlays")
+    }
+
+    private func found() async throws -> QEMUInstallation {
+        if let installation { return installation }
+        let found = try await QEMUInstallation.find()
+        installation = found
+        return found
+    }
+
+    private func launcher() async throws -> QEMULauncher {
+        QEMULauncher(installation: try await found(), group: group, logger: logger)
+    }
+
+    // MARK: What there is
+
+    package func inspect() async -> EngineReport {
+        do {
+            let version = try await found().version
+            let (kind, reason) = await decided() ?? (.kvm, "KVM looks usable; the first boot will prove it")
+            return EngineReport(
+                name: name, isAvailable: true, version: version, isolation: isolation(for: kind), reason: reason)
+        } catch {
+            let why = (error as? MartletError)?.message ?? "\(error)"
+            return EngineReport(name: name, isAvailable: false, version: nil, isolation: nil, reason: why)
+        }
+    }
+
+    package func isolation() async -> Isolation { isolation(for: await decided()?.kind ?? .kvm) }
+
+    private func isolation(for accelerator: Accelerator) -> Isolation {
+        Isolation(
+            engine: name, accelerator: accelerator.rawValue, level: accelerator == .kvm ? .hardwareVM : .emulatedVM)
+    }
+
+    /// The accelerator, if it is known without a probe boot.
+    private func decided() async -> (kind: Accelerator, reason: String)? {
+        if let accelerator { return accelerator }
+        guard configuration.allowsKVM else {
+            accelerator = (.tcg, "KVM is switched off by configuration; emulating")
+            return accelerator
+        }
+        switch HostAccelerator.onThisHost() {
+        case .none(let reason):
+            accelerator = (.tcg, reason)
+        case .kvmToBeProbed:
+            guard let version = try? await found().version,
+                let verdict = HostAccelerator.remembered(in: verdictPath, kernel: kernelRelease, qemu: version)
+            else { return nil }
+            accelerator = (verdict.works ? .kvm : .tcg, verdict.reason)
+        }
+        return accelerator
+    }
+
+    private var verdictPath: String { "\(configuration.directory)/kvm-verdict.json" }
+
+    private nonisolated var kernelRelease: String {
+        let bytes = (try? AtomicFile.read("/proc/sys/kernel/osrelease")) ?? []
+        return String(decoding: bytes.filter { $0 > 32 }, as: UTF8.self)
+    }
+
+    /// Boots the image by KVM once and remembers whether its agent answered.
+    private func probe(_ image: BootImage) async throws -> Accelerator {
+        let installation = try await found()
+        let directory = "\(configuration.directory)/probe-\(getpid())"
+        mkdir(directory, 0o700)
+        defer { removeTree(directory) }
+        var verdict = HostAccelerator.Verdict(
+            kernel: kernelRelease, qemu: installation.version, processor: HostAccelerator.processorLine("model name"),
+            works: true, reason: "a probe boot by KVM reached the agent")
+        do {
+            var bare = image
+            bare.warmup = []
+            try await baker().bake(bare, with: .kvm, into: directory, bootTimeout: .seconds(20)) { _ in }
+        } catch is CancellationError {
+            throw CancellationError()
+        } catch {
+            verdict.works = false
+            verdict.reason = "a probe boot by KVM failed (\((error as? MartletError)?.message ?? "\(error)")); emulating instead"
+        }
+        try HostAccelerator.remember(verdict, in: verdictPath)
+        logger.info("probed KVM", metadata: ["works": "\(verdict.works)", "reason": "\(verdict.reason)"])
+        accelerator = (verdict.works ? .kvm : .tcg, verdict.reason)
+        return verdict.works ? .kvm : .tcg
+    }
+
+    package func identity(for image: BootImage) async throws -> EngineIdentity {
+        var kind = await decided()?.kind
+        if kind == nil { kind = try await probe(image) }
+        let accelerator = kind ?? .tcg
+        let machine = QEMUArguments.machine(accelerator, image.shape).joined(separator: "\u{0}")
+        let commandLine = QEMUArguments.kernelCommandLine(accelerator, tscKilohertz: 0)
+        let digest = SHA256.hash(data: Data("\(machine)\u{0}\(commandLine)\u{0}\(image.warmup)".utf8))
+        return EngineIdentity(
+            engine: "\(name)-\(accelerator.rawValue)", version: try await found().version,
+            machine: digest.map { byte in (byte < 16 ? "0" : "") + String(byte, radix: 16) }.joined())
+    }
+
+    // MARK: Machines
+
+    private func baker() async throws -> QEMUBaker {
+        if tscKilohertz == nil {
+            tscKilohertz = try await NIOThreadPool.singleton.runIfActive { clinux_tsc_khz() }
+        }
+        return QEMUBaker(
+            launcher: try await launcher(), translationBufferMiB: configuration.translationBufferMiB,
+            tscKilohertz: tscKilohertz ?? 0)
+    }
+
+    package func bake(
+        _ image: BootImage, into directory: String, progress: @escaping @Sendable (String) -> Void
+    ) async throws {
+        let kind = await decided()?.kind ?? .tcg
+        try await baker().bake(image, with: kind, into: directory, bootTimeout: .seconds(120), progress: progress)
+    }
+
+    package func startShell(_ image: MachineImage, in directory: String, diskMiB: Int) async throws -> any Machine {
+        let overlay = try await overlays.path(for: image, diskMiB: diskMiB)
+        let disk = "\(directory)/disk.qcow2"
+        try await NIOThreadPool.singleton.runIfActive { try copySmallFile(overlay, to: disk) }
+        let arguments = QEMUArguments(
+            accelerator: await decided()?.kind ?? .tcg, shape: image.shape, memory: image.memory, disk: disk,
+            role: .restore, translationBufferMiB: configuration.translationBufferMiB, consoleFile: nil)
+        return try await launcher().launch(
+            arguments, in: directory, deviceState: image.deviceState, image: image.digest)
+    }
+
+    package func adopt(_ image: MachineImage, in directory: String) async throws -> (any Machine)? {
+        guard let record = try? MachineRecord.read(in: directory), record.image == image.digest,
+            let process = ProcessHandle.reopen(record.process), !process.hasEnded
+        else { return nil }
+        return try await QEMUMachine.connect(
+            process: process, directory: directory, takeover: true, timeout: .seconds(10), group: group, logger: logger)
+    }
+
+    package func reclaim(_ directory: String) async {
+        var handles: [ProcessHandle] = []
+        if let record = try? MachineRecord.read(in: directory), let process = ProcessHandle.reopen(record.process) {
+            handles.append(process)
+        }
+        // A daemon killed between starting the process and writing it down leaves no record, but the process's own
+        // command line names the directory.
+        let marker = "file.filename=\(QEMUArguments.escaped(directory))/disk.qcow2"
+        handles += await ProcessScan.processes(withArgumentContaining: marker)
+        for process in handles {
+            process.signal(SIGKILL)
+            await ExitWatcher.shared.waitUntilEnded(process)
+        }
+    }
+}
+
+/// Removes a directory of plain files.
+func removeTree(_ directory: String) {
+    try? FileManager.default.removeItem(atPath: directory)
+}

@@ -6,6 +6,8 @@ let settings: [SwiftSetting] = [
     .enableUpcomingFeature("ExistentialAny"),
     .enableUpcomingFeature("MemberImportVisibility"),
     .treatAllWarnings(as: .error),
+    // Tests look inside modules, and run on the very build that is used: one configuration, built once.
+    .unsafeFlags(["-enable-testing"], .when(configuration: .release)),
 ]
 
 let cSettings: [CSetting] = [.unsafeFlags(["-Wall", "-Wextra", "-Werror"])]
@@ -28,8 +30,10 @@ extension Target.Dependency {
     static let yams = product(name: "Yams", package: "Yams")
     static let grdb = product(name: "GRDB", package: "GRDB.swift")
     static let hummingbird = product(name: "Hummingbird", package: "hummingbird")
+    static let hummingbirdTesting = product(name: "HummingbirdTesting", package: "hummingbird")
     static let httpTypes = product(name: "HTTPTypes", package: "swift-http-types")
     static let lifecycle = product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
+    static let unixSignals = product(name: "UnixSignals", package: "swift-service-lifecycle")
     static let asyncHTTPClient = product(name: "AsyncHTTPClient", package: "async-http-client")
     static let arguments = product(name: "ArgumentParser", package: "swift-argument-parser")
     static let subprocess = product(name: "Subprocess", package: "swift-subprocess")
@@ -91,11 +95,53 @@ let package = Package(
             "MartletCommands",
             [
                 "MartletClient", "MartletAPI", "MartletBench", "Server", "ControlPlane", "ControlStore", "Node",
-                "QEMUEngine", "ImageStore", "LinuxSystem", .arguments, .logging, .metrics, .lifecycle,
+                "QEMUEngine", "SandboxEngine", "SandboxModel", "GuestProtocol", "ImageStore", "LinuxSystem", "CLinux",
+                .arguments, .logging, .metrics, .lifecycle, .unixSignals, .nioCore, .nioPosix,
             ]),
         .executableTarget(name: "martlet", dependencies: ["MartletCommands"], swiftSettings: settings),
         .executableTarget(
             name: "martlet-guest", dependencies: ["GuestAgent", "CGuestBoot", "LinuxSystem"], swiftSettings: settings),
+        tests("GuestProtocolTests", ["GuestProtocol"]),
+        tests("LinuxSystemTests", ["LinuxSystem", "CLinux"]),
+        tests("GuestAgentTests", ["GuestAgent", "GuestProtocol", "LinuxSystem", "CLinux", "martlet-guest"]),
+        tests(
+            "GuestClientTests",
+            [
+                "GuestClient", "GuestAgent", "GuestProtocol", "LinuxSystem", "CLinux", "SandboxModel", .nioCore, .nioPosix,
+                .logging,
+            ]),
+        tests(
+            "NodeTests",
+            [
+                "Node", "QEMUEngine", "SandboxEngine", "ImageStore", "GuestClient", "GuestProtocol", "SandboxModel",
+                .nioCore, .nioPosix, .lifecycle, .logging,
+            ]),
+        tests("QEMUEngineTests", ["QEMUEngine", "SandboxModel"]),
         tests("ImageStoreTests", ["ImageStore", "SandboxModel", "LinuxSystem", .logging]),
+        tests("SandboxModelTests", ["SandboxModel"]),
+        tests("MartletAPITests", ["MartletAPI", "SandboxModel"]),
+        tests("ControlStoreTests", ["ControlStore", "SandboxModel", .grdb]),
+        tests(
+            "ControlPlaneTests",
+            [
+                "ControlPlane", "ControlStore", "Node", "GuestAgent", "GuestClient", "GuestProtocol", "MartletAPI",
+                "SandboxModel", "LinuxSystem", "CLinux", .nioPosix, .lifecycle, .logging,
+            ]),
+        tests(
+            "ServerTests",
+            [
+                "Server", "ControlPlane", "ControlStore", "Node", "GuestAgent", "GuestClient", "GuestProtocol",
+                "MartletAPI", "SandboxModel", "LinuxSystem", "CLinux", .nioCore, .nioPosix, .lifecycle, .logging,
+                .metrics, .httpTypes, .hummingbird, .hummingbirdTesting, .asyncHTTPClient, .yams,
+            ]),
+        tests(
+            "MartletClientTests",
+            ["MartletClient", "MartletAPI", "SandboxModel", "LinuxSystem"]),
+        tests(
+            "MartletCommandsTests",
+            [
+                "MartletCommands", "MartletClient", "MartletAPI", "SandboxModel", "LinuxSystem", "martlet", .arguments,
+                .logging,
+            ]),
     ]
 )

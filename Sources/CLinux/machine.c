@@ -22,10 +22,8 @@ int clinux_set_realtime_ns(int64_t nanoseconds) {
     return clock_settime(CLOCK_REALTIME, &now) < 0 ? -errno : 0;
 }
 
-int clinux_add_entropy(const uint8_t *bytes, int count) {
+int clinux_add_entropy(int fd, const uint8_t *bytes, int count) {
     if (count <= 0 || count > 512) return -EINVAL;
-    int fd = open("/dev/urandom", O_WRONLY | O_CLOEXEC);
-    if (fd < 0) return -errno;
     _Alignas(struct rand_pool_info) uint8_t pool[sizeof(struct rand_pool_info) + 512];
     struct rand_pool_info *info = (struct rand_pool_info *)pool;
     info->entropy_count = count * 8;
@@ -34,7 +32,6 @@ int clinux_add_entropy(const uint8_t *bytes, int count) {
     int error = 0;
     if (ioctl(fd, RNDADDENTROPY, pool) < 0 || ioctl(fd, RNDRESEEDCRNG) < 0) error = -errno;
     explicit_bzero(pool, sizeof pool);
-    close(fd);
     return error;
 }
 

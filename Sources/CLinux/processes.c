@@ -210,6 +210,8 @@ int clinux_pidfd_send_signal(int pidfd, int signal) {
 
 int clinux_kill(pid_t pid, int signal) { return kill(pid, signal) < 0 ? -errno : 0; }
 
+int clinux_become_subreaper(void) { return prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0 ? -errno : 0; }
+
 int clinux_reap(pid_t pid, clinux_exit *out) {
     int status;
     struct rusage usage;

@@ -37,6 +37,7 @@ package enum ProcessElement: Sendable {
 
 /// A finished command: `GuestConnection.exec`.
 package struct ExecOutcome: Sendable {
+    package var pid: Int32
     package var exit: ProcessExit
     package var standardOutput: [UInt8]
     package var standardError: [UInt8]
@@ -59,7 +60,9 @@ extension GuestConnection {
 
     private func follow(_ stream: GuestStream) async throws -> GuestProcess {
         while let element = try await stream.next() {
-            guard case .reply(let payload) = element, let started = try? ProcessStarted(decoding: payload) else { break }
+            guard case .reply(let payload) = element, let started = try? ProcessStarted(decoding: payload) else {
+                break
+            }
             return GuestProcess(pid: started.pid, stream: stream)
         }
         throw MartletError(.unavailable, "guest: it did not say which process it started")
@@ -98,10 +101,12 @@ extension GuestConnection {
                 }
                 if kept.count < bytes.count {
                     let exit = try await exitOnly(process.pid)
-                    return ExecOutcome(exit: exit, standardOutput: output, standardError: errors, truncated: true)
+                    return ExecOutcome(
+                        pid: process.pid, exit: exit, standardOutput: output, standardError: errors, truncated: true)
                 }
             case .exit(let exit):
-                return ExecOutcome(exit: exit, standardOutput: output, standardError: errors, truncated: false)
+                return ExecOutcome(
+                    pid: process.pid, exit: exit, standardOutput: output, standardError: errors, truncated: false)
             }
         }
         throw MartletError(.unavailable, "guest: the process's stream ended without its exit")

@@ -114,15 +114,21 @@ extension Node {
     }
 
     private func thaw(_ machine: any Machine, _ spec: SandboxSpec, _ image: PreparedImage, _ diskMiB: Int) async throws {
+        try await thaw(
+            machine, hostname: spec.hostname, environment: image.environment + spec.environment,
+            diskBytes: diskMiB == image.diskMiB ? 0 : UInt64(diskMiB) << 20)
+    }
+
+    /// Gives a guest the time, fresh randomness and an identity of its own; throws unless it confirms all of it.
+    func thaw(_ machine: any Machine, hostname: String, environment: [String], diskBytes: UInt64) async throws {
         var generator = SystemRandomNumberGenerator()
         let entropy = (0..<64).map { _ in UInt8.random(in: .min ... .max, using: &generator) }
         let hexadecimal = Array("0123456789abcdef")
         let machineID = String((0..<32).map { _ in hexadecimal[Int.random(in: 0..<16, using: &generator)] })
         try await machine.guest.thaw(
             Thaw(
-                wallClockNanoseconds: Clocks.realtimeNanoseconds, entropy: entropy, hostname: spec.hostname,
-                machineID: machineID, environment: image.environment + spec.environment,
-                diskBytes: diskMiB == image.diskMiB ? 0 : UInt64(diskMiB) << 20))
+                wallClockNanoseconds: Clocks.realtimeNanoseconds, entropy: entropy, hostname: hostname,
+                machineID: machineID, environment: environment, diskBytes: diskBytes))
     }
 
     /// Starts a shell in a directory of its own; nothing is left when that fails.

@@ -1,4 +1,5 @@
 import GuestClient
+import GuestProtocol
 import Logging
 import SandboxEngine
 import SandboxModel
@@ -77,7 +78,7 @@ extension Node {
             let spare = try await startShell(image, diskMiB: image.diskMiB)
             if pool.warm.count < configuration.pool.warm {
                 do {
-                    try await warm(spare.machine)
+                    try await warm(spare.machine, image)
                 } catch {
                     await dispose(spare.machine, spare.directory)
                     throw error
@@ -98,10 +99,13 @@ extension Node {
         pools[key]?[keyPath: shelf].append(spare)
     }
 
-    /// Lets a shell become a guest that has answered once, so that its code is translated, and stops it.
-    private func warm(_ machine: any Machine) async throws {
+    /// Lets a shell become a guest that has done once what a hand-out and a first command will ask of it, and stops
+    /// it: under emulation code runs slowly the first time. What this thaw sets, the real one sets again.
+    private func warm(_ machine: any Machine, _ image: PreparedImage) async throws {
         try await machine.restore()
-        _ = try await machine.guest.ping(timeout: .seconds(20))
+        try await thaw(machine, hostname: "warm", environment: image.environment, diskBytes: 0)
+        let outcome = try await machine.guest.exec(StartProcess(arguments: ["/bin/true"]), outputLimit: 1024)
+        try await machine.guest.forget(outcome.pid)
         try await machine.pause()
     }
 

@@ -7,8 +7,8 @@ import SandboxModel
 ///
 /// `/dev/kvm` existing and a virtual machine being made through it prove nothing: para-virtual hosts offer both and no
 /// stock kernel boots on them. So: the processor must have the extensions, and a probe boot must reach the agent.
-struct HostAccelerator: Sendable {
-    enum Candidate: Sendable, Equatable {
+package struct HostAccelerator: Sendable {
+    package enum Candidate: Sendable, Equatable {
         case kvmToBeProbed
         case none(reason: String)
     }
@@ -23,7 +23,7 @@ struct HostAccelerator: Sendable {
     }
 
     /// What the processor and the device say, before any probe.
-    static func candidate(processorFlags: String, canOpenDevice: Bool, deviceExists: Bool) -> Candidate {
+    package static func candidate(processorFlags: String, canOpenDevice: Bool, deviceExists: Bool) -> Candidate {
         let flags = processorFlags.split(separator: " ")
         guard flags.contains("vmx") || flags.contains("svm") else {
             return .none(

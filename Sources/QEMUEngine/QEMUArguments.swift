@@ -1,16 +1,16 @@
 import SandboxModel
 
 /// What runs guest instructions.
-enum Accelerator: String, Sendable, Codable {
+package enum Accelerator: String, Sendable, Codable {
     case kvm
     case tcg
 }
 
 /// The command line of one QEMU. What shapes the virtual machine is the same at capture and restore, or the state
 /// does not fit; everything else may differ.
-struct QEMUArguments: Sendable {
+package struct QEMUArguments: Sendable {
     /// Whether the machine is started from its kernel or from a capture.
-    enum Role: Sendable {
+    package enum Role: Sendable {
         /// Boots; guest memory is the file `memory`, shared so that it holds the image afterwards.
         case boot(kernel: String, initramfs: String, commandLine: String)
         /// Waits for a captured state; the file `memory` is only read, and mapped copy-on-write.
@@ -18,27 +18,40 @@ struct QEMUArguments: Sendable {
     }
 
     /// Descriptors the child is started with.
-    enum ChildDescriptor {
-        static let qmp: Int32 = 3
-        static let guest: Int32 = 4
-        static let deviceState: Int32 = 5
+    package enum ChildDescriptor {
+        package static let qmp: Int32 = 3
+        package static let guest: Int32 = 4
+        package static let deviceState: Int32 = 5
     }
 
     /// How much of the console's end is kept, in bytes; a power of two.
-    static let consoleBytes = 65_536
+    package static let consoleBytes = 65_536
 
-    var accelerator: Accelerator
-    var shape: MachineShape
-    var memory: String
-    var disk: String
-    var role: Role
+    package var accelerator: Accelerator
+    package var shape: MachineShape
+    package var memory: String
+    package var disk: String
+    package var role: Role
     /// MiB for TCG's translated code.
-    var translationBufferMiB: Int
+    package var translationBufferMiB: Int
     /// A file for the console of a boot; nil keeps its end in memory.
-    var consoleFile: String?
+    package var consoleFile: String?
+
+    package init(
+        accelerator: Accelerator, shape: MachineShape, memory: String, disk: String, role: Role,
+        translationBufferMiB: Int, consoleFile: String?
+    ) {
+        self.accelerator = accelerator
+        self.shape = shape
+        self.memory = memory
+        self.disk = disk
+        self.role = role
+        self.translationBufferMiB = translationBufferMiB
+        self.consoleFile = consoleFile
+    }
 
     /// The part that shapes the machine.
-    static func machine(_ accelerator: Accelerator, _ shape: MachineShape) -> [String] {
+    package static func machine(_ accelerator: Accelerator, _ shape: MachineShape) -> [String] {
         [
             "-M", "microvm,acpi=on,pcie=off,rtc=on,usb=off,memory-backend=mem",
             "-cpu", accelerator == .kvm ? "host" : tcgProcessor,
@@ -53,10 +66,10 @@ struct QEMUArguments: Sendable {
     }
 
     /// Every feature the emulator has.
-    static let tcgProcessor = "max"
+    package static let tcgProcessor = "max"
 
     /// The whole argument list, without the program's name.
-    func build() -> [String] {
+    package func build() -> [String] {
         var list = ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-name", "martlet"]
         switch accelerator {
         case .kvm: list += ["-accel", "kvm"]
@@ -99,7 +112,7 @@ struct QEMUArguments: Sendable {
     }
 
     /// A value in QEMU's option lists: a comma is written twice.
-    static func escaped(_ value: String) -> String {
+    package static func escaped(_ value: String) -> String {
         value.split(separator: ",", omittingEmptySubsequences: false).joined(separator: ",,")
     }
 
@@ -107,10 +120,10 @@ struct QEMUArguments: Sendable {
     ///
     /// `tsc…`: under emulation the kernel's calibration of the time stamp counter fails on a busy host and hangs, so
     /// it is told the rate. `mitigations=off`: the wall is the virtual machine; inside it there is one tenant.
-    static func kernelCommandLine(_ accelerator: Accelerator, tscKilohertz: UInt64) -> String {
+    package static func kernelCommandLine(_ accelerator: Accelerator, tscKilohertz: UInt64) -> String {
         var words = [
             "console=ttyS0", "quiet", "loglevel=4", "panic=-1", "reboot=t", "rdinit=/init", "mitigations=off",
-            "audit=0", "nowatchdog", "random.trust_cpu=on", "cgroup_no_v1=all",
+            "audit=0", "nowatchdog", "psi=0", "random.trust_cpu=on", "cgroup_no_v1=all",
         ]
         if accelerator == .tcg, tscKilohertz > 0 {
             words += ["tsc=reliable", "tsc_early_khz=\(tscKilohertz)", "no_timer_check"]

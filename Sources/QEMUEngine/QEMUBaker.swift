@@ -12,6 +12,14 @@ struct QEMUBaker: Sendable {
     var translationBufferMiB: Int
     var tscKilohertz: UInt64
 
+    /// Counted up when captures are made in another way, so that old ones are not used any more.
+    static let procedure = 2
+
+    /// How long the guest is left alone before it is captured. Its kernel puts work off (grace periods, write-back,
+    /// timers) and tells nobody when it is done; what is still due at the capture is done again by every sandbox, on
+    /// the way of its create.
+    private static let settling: Duration = .seconds(2)
+
     /// Captures into `directory`: files `memory`, `device-state` and `disk.qcow2`. Nothing is left running.
     func bake(
         _ image: BootImage, with accelerator: Accelerator, into directory: String, bootTimeout: Duration,
@@ -23,8 +31,10 @@ struct QEMUBaker: Sendable {
             let hello = try await machine.guest.ping(timeout: bootTimeout)
             progress("booted Linux \(hello.kernel) in \(hello.uptimeMilliseconds) ms of its own time")
             for command in image.warmup { try await warm(machine.guest, command, progress) }
+            try await rehearse(machine.guest)
             progress("capturing memory and devices")
             try await machine.guest.freeze()
+            try await Task.sleep(for: QEMUBaker.settling)
             try await machine.pause()
             try await machine.saveDeviceState(to: "\(directory)/device-state")
             try await machine.quit()
@@ -52,6 +62,16 @@ struct QEMUBaker: Sendable {
                 commandLine: QEMUArguments.kernelCommandLine(accelerator, tscKilohertz: tscKilohertz)),
             translationBufferMiB: max(translationBufferMiB, 64), consoleFile: "\(directory)/console.log")
         return try await launcher.launch(arguments, in: directory, deviceState: nil, image: "boot")
+    }
+
+    /// A thaw like the one every sandbox gets, so that what it reads is in the captured memory already; its host name is
+    /// as long as a sandbox's id, so that files keep their length.
+    private func rehearse(_ guest: GuestConnection) async throws {
+        try await guest.thaw(
+            Thaw(
+                wallClockNanoseconds: Clocks.realtimeNanoseconds,
+                entropy: (0..<64).map { _ in UInt8.random(in: .min ... .max) }, hostname: "template-of-martlet-",
+                machineID: String(repeating: "0", count: 32)))
     }
 
     private func warm(

@@ -134,7 +134,7 @@ package actor QEMUEngine: SandboxEngine {
         let accelerator = kind ?? .tcg
         let machine = QEMUArguments.machine(accelerator, image.shape).joined(separator: "\u{0}")
         let commandLine = QEMUArguments.kernelCommandLine(accelerator, tscKilohertz: 0)
-        let digest = SHA256.hash(data: Data("\(machine)\u{0}\(commandLine)\u{0}\(image.warmup)".utf8))
+        let digest = SHA256.hash(data: Data("\(QEMUBaker.procedure)\u{0}\(machine)\u{0}\(commandLine)\u{0}\(image.warmup)".utf8))
         return EngineIdentity(
             engine: "\(name)-\(accelerator.rawValue)", version: try await found().version,
             machine: digest.map { byte in (byte < 16 ? "0" : "") + String(byte, radix: 16) }.joined())

@@ -6,7 +6,7 @@ import Subprocess
 import SystemPackage
 
 /// The QEMU programs found on this host.
-struct QEMUInstallation: Sendable {
+package struct QEMUInstallation: Sendable {
     /// The full system emulator.
     var emulator: String
     /// The small KVM-only build that some distributions ship; it starts three times as fast.
@@ -49,7 +49,7 @@ struct QEMUInstallation: Sendable {
     }
 
     /// `QEMU emulator version 10.0.2 (Debian …)` to its numbers.
-    static func parseVersion(_ text: String) -> (text: String, numbers: (Int, Int))? {
+    package static func parseVersion(_ text: String) -> (text: String, numbers: (Int, Int))? {
         let words = text.split(whereSeparator: { $0 == " " || $0 == "\n" })
         guard let index = words.firstIndex(of: "version"), index + 1 < words.count else { return nil }
         let numbers = words[index + 1].split(separator: ".").compactMap { Int($0) }

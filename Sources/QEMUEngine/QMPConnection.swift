@@ -190,7 +190,7 @@ private final class QMPHandler: ChannelInboundHandler {
 }
 
 /// A string as JSON writes it.
-func jsonString(_ text: String) -> String {
+package func jsonString(_ text: String) -> String {
     var result = "\""
     for scalar in text.unicodeScalars {
         switch scalar {

@@ -3,5 +3,5 @@
 #ifndef CGUESTBOOT_H
 #define CGUESTBOOT_H
 // 0, or the error number of the mount.
-extern int guest_boot_proc_error;
+int guest_boot_proc_error(void);
 #endif

@@ -82,6 +82,8 @@ pid_t clinux_spawn(const clinux_spawn_spec *spec, int *pidfd, int *stage);
 int clinux_pidfd_open(pid_t pid);
 int clinux_pidfd_send_signal(int pidfd, int signal);
 int clinux_kill(pid_t pid, int signal);
+// Makes orphaned descendants children of this process.
+int clinux_become_subreaper(void);
 
 typedef struct {
     pid_t pid;
@@ -105,8 +107,8 @@ int clinux_terminal_size(int fd, unsigned short *rows, unsigned short *columns);
 // ---- The machine (used by the guest agent)
 
 int clinux_set_realtime_ns(int64_t nanoseconds);
-// Credits fresh bytes to the kernel's random generator and makes it reseed at once.
-int clinux_add_entropy(const uint8_t *bytes, int count);
+// Credits fresh bytes to the kernel's random generator, `fd` being /dev/urandom, and makes it reseed at once.
+int clinux_add_entropy(int fd, const uint8_t *bytes, int count);
 int clinux_getrandom(uint8_t *bytes, size_t count);
 int clinux_set_hostname(const char *name, size_t length);
 int clinux_power_off(void);

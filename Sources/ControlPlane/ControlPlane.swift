@@ -1,0 +1,85 @@
+import ControlStore
+import Logging
+import Node
+import SandboxModel
+import ServiceLifecycle
+
+/// What clients can ask for, one member per subject, and the work that goes on by itself: ending sandboxes in time,
+/// following the node, building templates, writing events.
+///
+/// `start` first, then `run` as a service for as long as requests come.
+package final class ControlPlane: Service {
+    package let sandboxes: Sandboxes
+    package let processes: Processes
+    package let files: Files
+    package let events: Events
+    package let templates: Templates
+    package let host: Host
+    package let keys: Keys
+    private let reaper: Reaper
+    private let maintenance: Maintenance
+    private let node: any NodeService
+    private let logger: Logger
+
+    /// Builds the control plane and makes its record agree with what the node really runs.
+    ///
+    /// - Parameter keyFile: where the first start leaves its API key; nil makes none.
+    /// - Throws: what the store throws.
+    package static func start(
+        configuration: ControlPlaneConfiguration, store: any DurableStore, node: any NodeService, keyFile: String?,
+        logger: Logger
+    ) async throws -> ControlPlane {
+        let keys = try await Keys.load(store: store)
+        if let keyFile, try await keys.ensureKeyFile(at: keyFile) {
+            logger.notice("API key made", metadata: ["path": "\(keyFile)"])
+        }
+        let index = SandboxIndex()
+        let events = Events(store: store, logger: logger)
+        let reconciliation = Reconciliation(
+            configuration: configuration, store: store, node: node, index: index, events: events, logger: logger)
+        try await reconciliation.run()
+        return ControlPlane(
+            configuration: configuration, store: store, node: node, keys: keys, index: index, events: events,
+            logger: logger)
+    }
+
+    private init(
+        configuration: ControlPlaneConfiguration, store: any DurableStore, node: any NodeService, keys: Keys,
+        index: SandboxIndex, events: Events, logger: Logger
+    ) {
+        self.node = node
+        self.keys = keys
+        self.events = events
+        self.logger = logger
+        sandboxes = Sandboxes(
+            configuration: configuration, store: store, node: node, index: index, events: events, logger: logger)
+        processes = Processes(sandboxes: sandboxes, events: events)
+        files = Files(sandboxes: sandboxes)
+        templates = Templates(node: node, logger: logger)
+        host = Host(node: node, index: index, version: configuration.version)
+        reaper = Reaper(sandboxes: sandboxes, index: index, logger: logger)
+        maintenance = Maintenance(configuration: configuration, store: store, logger: logger)
+    }
+
+    /// Works until graceful shutdown; sandboxes go on running without it.
+    package func run() async throws {
+        await cancelWhenGracefulShutdown {
+            await withDiscardingTaskGroup { group in
+                group.addTask { await self.followNode() }
+                group.addTask { await self.reaper.run() }
+                group.addTask { await self.events.run() }
+                group.addTask { await self.templates.run() }
+                group.addTask { await self.maintenance.run() }
+            }
+        }
+        await events.drain()
+    }
+
+    private func followNode() async {
+        for await event in node.events {
+            switch event {
+            case .ended(let id, let reason): await sandboxes.fail(id, reason: reason)
+            }
+        }
+    }
+}

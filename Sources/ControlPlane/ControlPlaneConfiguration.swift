@@ -1,0 +1,17 @@
+/// The control plane's settings.
+package struct ControlPlaneConfiguration: Sendable {
+    /// Martlet's own version, told by `GET /v1/host`.
+    package var version: String
+    /// Sandboxes a key may have at once, unless the key says otherwise. The unix socket has only the host's limit.
+    package var maxSandboxesPerKey = 100
+    package var defaultTimeoutSeconds = 300
+    package var maxTimeoutSeconds = 7 * 24 * 3600
+    /// How long a sandbox whose machine died on its own stays on record as `failed`.
+    package var failedRetentionSeconds = 3600
+    /// How many failed sandboxes stay on record at most.
+    package var maxFailedRecords = 1000
+    package var maxEventsPerSandbox = 1000
+    package var maxEvents = 100_000
+
+    package init(version: String) { self.version = version }
+}

@@ -1,0 +1,30 @@
+import ControlStore
+import GuestProtocol
+import MartletAPI
+import SandboxModel
+
+extension SandboxResource {
+    /// The record as clients see it.
+    init(_ record: SandboxRecord) {
+        self.init(
+            id: record.id.rawValue, name: record.name, template: record.template, state: record.state,
+            stateReason: record.reason, isolation: record.isolation, cpus: record.cpus, memoryMiB: record.memoryMiB,
+            diskMiB: record.diskMiB, createdAt: record.createdAt, expiresAt: record.expiresAt,
+            metadata: record.metadata, parent: record.parent, fromSnapshot: record.fromSnapshot, create: record.report)
+    }
+}
+
+extension SandboxMetrics {
+    /// What the guest tells of itself, beside what the host sees.
+    init(_ guest: GuestMetrics, memory: (private: UInt64, proportional: UInt64)) {
+        self.init(
+            uptimeMilliseconds: guest.uptimeMilliseconds, cpuUserMilliseconds: guest.cpuUserMilliseconds,
+            cpuSystemMilliseconds: guest.cpuSystemMilliseconds, cpuIdleMilliseconds: guest.cpuIdleMilliseconds,
+            loadAverage: Double(guest.loadAverageMilli) / 1000, memoryTotalBytes: guest.memoryTotal,
+            memoryAvailableBytes: guest.memoryAvailable, hostPrivateBytes: memory.private,
+            hostProportionalBytes: memory.proportional, diskTotalBytes: guest.diskTotal,
+            diskUsedBytes: guest.diskUsed, diskReadBytes: guest.diskReadBytes,
+            diskWrittenBytes: guest.diskWrittenBytes, networkReceivedBytes: guest.networkReceivedBytes,
+            networkSentBytes: guest.networkSentBytes, processes: guest.processes)
+    }
+}

@@ -1,0 +1,142 @@
+import ControlStore
+import Crypto
+import FoundationEssentials
+import LinuxSystem
+import Logging
+import MartletAPI
+import Metrics
+import Node
+import SandboxModel
+
+extension Sandboxes {
+    /// Makes a sandbox. With an idempotency key the same request makes it once, however often it is sent.
+    ///
+    /// - Throws: `invalid_argument`, `conflict` (name, key), `resource_exhausted`, `unsupported`, and what the node
+    ///   throws. Nothing is left of a create that failed.
+    package func create(
+        _ request: CreateSandboxRequest, idempotencyKey: String?, caller: Caller
+    ) async throws -> SandboxResource {
+        var stopwatch = Stopwatch()
+        let plan = try CreatePlan(request, configuration: configuration)
+        try await checkIsolation(plan.isolation)
+        guard let idempotencyKey else {
+            return SandboxResource(try await make(plan, idempotency: nil, caller: caller, stopwatch: &stopwatch))
+        }
+        let key = try IdempotencyGate.checked(idempotencyKey)
+        let timing = stopwatch
+        let outcome = try await gate.once(keyID: caller.keyID, key: key, requestHash: try fingerprint(of: request)) {
+            draft in
+            var stopwatch = timing
+            return try await make(plan, idempotency: draft, caller: caller, stopwatch: &stopwatch)
+        }
+        switch outcome {
+        case .now(let record): return SandboxResource(record)
+        case .before(let id):
+            guard let record = index.record(id) else {
+                throw MartletError(
+                    .conflict, "create sandbox: this idempotency key made \(id), which is gone; use a new key",
+                    details: ["sandbox": id.rawValue])
+            }
+            return SandboxResource(record)
+        }
+    }
+
+    private func make(
+        _ plan: CreatePlan, idempotency: IdempotencyRecord.Draft?, caller: Caller, stopwatch: inout Stopwatch
+    ) async throws -> SandboxRecord {
+        let limit = caller.keyID == nil ? nil : caller.maxSandboxes ?? configuration.maxSandboxesPerKey
+        let reservation = try index.reserve(keyID: caller.keyID, name: plan.name, limit: limit)
+        let id = SandboxID.random()
+        let machine: NodeSandbox
+        do {
+            machine = try await node.create(plan.spec(id: id))
+        } catch {
+            index.release(reservation)
+            Counter(label: "sandbox_create_failures_total", dimensions: [("code", error.metricCode)]).increment()
+            throw error
+        }
+        stopwatch.lap("create")
+        var record = SandboxRecord(machine, plan: plan, keyID: caller.keyID, at: .now)
+        do {
+            // The one transaction of a create. A crash before it leaves a machine without a record, which the next
+            // start destroys.
+            let event = try await store.insert(
+                record, event: record.createdEvent, idempotency: idempotency?.record(id, at: record.createdAt))
+            stopwatch.lap("record")
+            record.report.phases["record"] = stopwatch.phases["record"]
+            record.report.totalMilliseconds = stopwatch.totalMilliseconds
+            index.commit(record, for: reservation)
+            events.publish(event)
+        } catch {
+            let node = node
+            try? await shielded { try await node.destroy(id) }
+            index.release(reservation)
+            throw error
+        }
+        deadlinesChanged.offer(())
+        measure(record)
+        logger.info(
+            "sandbox created",
+            metadata: [
+                "sandbox.id": "\(id)", "sandbox.backend": "\(record.isolation.engine)",
+                "mode": "\(record.report.mode.rawValue)", "duration.ms": "\(record.report.totalMilliseconds)",
+            ])
+        return record
+    }
+
+    private func measure(_ record: SandboxRecord) {
+        func observe(_ phase: String, _ milliseconds: Double) {
+            Timer(
+                label: "sandbox_create_duration_seconds",
+                dimensions: [("backend", record.isolation.engine), ("phase", phase)]
+            ).recordNanoseconds(Int64(milliseconds * 1e6))
+        }
+        observe("total", record.report.totalMilliseconds)
+        for (phase, milliseconds) in record.report.phases { observe(phase, milliseconds) }
+    }
+
+    /// An engine that is not there is told before anything is begun.
+    private func checkIsolation(_ isolation: String) async throws {
+        guard isolation != "auto" else { return }
+        let engines = await node.report().engines
+        guard let engine = engines.first(where: { $0.name == isolation }) else {
+            let known = (["auto"] + engines.map(\.name)).joined(separator: ", ")
+            throw MartletError(
+                .unsupported, "create sandbox: isolation: there is no engine '\(isolation)'; known: \(known)",
+                details: ["field": "isolation"])
+        }
+        guard engine.isAvailable else {
+            throw MartletError(
+                .unsupported, "create sandbox: isolation: engine \(isolation) cannot be used here: \(engine.reason)",
+                details: ["field": "isolation"])
+        }
+    }
+
+    private func fingerprint(of request: CreateSandboxRequest) throws -> [UInt8] {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = .sortedKeys
+        return Array(SHA256.hash(data: try encoder.encode(request)))
+    }
+}
+
+extension SandboxRecord {
+    fileprivate init(_ machine: NodeSandbox, plan: CreatePlan, keyID: String?, at time: Timestamp) {
+        self.init(
+            id: machine.id, keyID: keyID, name: plan.name, template: plan.template, state: .running,
+            isolation: machine.isolation, cpus: machine.shape.cpus, memoryMiB: machine.shape.memoryMiB,
+            diskMiB: machine.diskMiB, createdAt: time,
+            expiresAt: time.adding(seconds: Int64(plan.timeoutSeconds)), timeoutSeconds: plan.timeoutSeconds,
+            metadata: plan.metadata, report: machine.report)
+    }
+
+    fileprivate var createdEvent: EventRecord {
+        EventRecord(
+            sandboxID: id, time: createdAt, kind: "state", message: "created from template \(template)",
+            details: ["from": SandboxState.creating.rawValue, "to": state.rawValue, "mode": report.mode.rawValue])
+    }
+}
+
+extension Error {
+    /// The error's code as a metric label: one of a fixed set.
+    var metricCode: String { (self as? MartletError)?.code.rawValue ?? "internal" }
+}

@@ -1,0 +1,117 @@
+import ControlStore
+import Logging
+import Metrics
+import Node
+import SandboxModel
+
+extension Sandboxes {
+    /// Ends a sandbox and forgets it. Returns when nothing of it is left on the host.
+    ///
+    /// - Throws: `not_found`, also while another call is ending it.
+    package func delete(_ idOrName: String, caller: Caller) async throws {
+        let id = try find(idOrName, caller: caller).id
+        guard try await end(id, kind: "state", message: "killed on request") else {
+            throw Sandboxes.notFound(idOrName)
+        }
+    }
+
+    /// Ends a sandbox whose time is over, or forgets a failed one.
+    func expire(_ record: SandboxRecord) async {
+        do {
+            let kind = record.state == .failed ? "state" : "expired"
+            let message = record.state == .failed ? "the failed sandbox's record is dropped" : "its time-out was reached"
+            guard try await end(record.id, kind: kind, message: message) else { return }
+            Counter(label: "reclaim_total", dimensions: [("kind", kind == "expired" ? "expired" : "failed")]).increment()
+        } catch {
+            logger.error(
+                "ending a sandbox failed", metadata: ["sandbox.id": "\(record.id)", "error": "\(error)"])
+        }
+    }
+
+    /// Ends a sandbox; false when it is gone or on its way.
+    private func end(_ id: SandboxID, kind: String, message: String) async throws -> Bool {
+        guard let before = index.step(id, to: .stopping) else { return false }
+        let (store, node, logger) = (store, node, logger)
+        do {
+            // Once begun it is carried through, even if the client leaves.
+            try await shielded {
+                // The record goes first: a crash from here on leaves a machine without a record, which the next start
+                // destroys. A disk that is full may refuse that until the machine has given its space back.
+                let isForgotten = (try? await store.remove(id)) != nil
+                do {
+                    try await node.destroy(id)
+                } catch let error as MartletError where error.code == .notFound {
+                    logger.debug("the machine was gone already", metadata: ["sandbox.id": "\(id)"])
+                }
+                if !isForgotten { try await store.remove(id) }
+            }
+        } catch {
+            await keepAsFailed(before, reason: "ending it failed: \(error)")
+            throw error
+        }
+        index.remove(id)
+        events.note(
+            id, kind, message, ["from": before.state.rawValue, "to": SandboxState.stopped.rawValue])
+        events.finish(id)
+        logger.info(
+            "sandbox state changed",
+            metadata: [
+                "sandbox.id": "\(id)", "from": "\(before.state.rawValue)", "to": "stopped", "cause": "\(message)",
+            ])
+        return true
+    }
+
+    /// What could not be ended stays visible, so that it can be tried again.
+    private func keepAsFailed(_ before: SandboxRecord, reason: String) async {
+        guard index.step(before.id, to: .failed, reason: reason) != nil, let record = retain(before.id) else { return }
+        do {
+            try await shielded { [store] in
+                do {
+                    try await store.update(record)
+                } catch let error as MartletError where error.code == .notFound {
+                    let event = EventRecord(sandboxID: record.id, time: .now, kind: "state", message: reason)
+                    _ = try await store.insert(record, event: event, idempotency: nil)
+                }
+            }
+        } catch {
+            logger.error(
+                "recording a failed sandbox failed", metadata: ["sandbox.id": "\(record.id)", "error": "\(error)"])
+        }
+        deadlinesChanged.offer(())
+    }
+
+    /// Takes note that a sandbox's machine is gone without being asked to go.
+    func fail(_ id: SandboxID, reason: String) async {
+        let why = reason.printable
+        guard let before = index.step(id, to: .failed, reason: why), let record = retain(id) else { return }
+        logger.warning(
+            "sandbox state changed",
+            metadata: ["sandbox.id": "\(id)", "from": "\(before.state.rawValue)", "to": "failed", "cause": "\(why)"])
+        Counter(label: "sandbox_failures_total").increment()
+        events.note(id, "state", why, ["from": before.state.rawValue, "to": SandboxState.failed.rawValue])
+        do {
+            try await store.update(record)
+        } catch {
+            logger.error(
+                "recording a failed sandbox failed", metadata: ["sandbox.id": "\(id)", "error": "\(error)"])
+        }
+        // Whatever the machine left behind on the host goes now; nothing left is the usual case.
+        try? await node.destroy(id)
+        dropOldestFailed()
+        deadlinesChanged.offer(())
+    }
+
+    /// Gives a failed sandbox's record its own time to stay.
+    private func retain(_ id: SandboxID) -> SandboxRecord? {
+        let until = Timestamp.now.adding(seconds: Int64(configuration.failedRetentionSeconds))
+        return index.change(id) { $0.expiresAt = until }?.after
+    }
+
+    /// Lets the reaper drop the oldest failed records when there are too many.
+    private func dropOldestFailed() {
+        let failed = index.all.filter { $0.state == .failed }
+        guard failed.count > configuration.maxFailedRecords else { return }
+        let surplus = failed.sorted { $0.expiresAt < $1.expiresAt }.prefix(failed.count - configuration.maxFailedRecords)
+        for record in surplus { _ = index.change(record.id) { $0.expiresAt = .now } }
+    }
+}

@@ -1,0 +1,61 @@
+import GRDB
+import SandboxModel
+
+/// A row of `sandbox`.
+struct SandboxRow: Codable, FetchableRecord, PersistableRecord {
+    static let databaseTableName = "sandbox"
+
+    var id: String
+    var keyID: String?
+    var name: String?
+    var template: String
+    var state: String
+    var reason: String?
+    var engine: String
+    var accelerator: String
+    var level: String
+    var cpus: Int
+    var memoryMiB: Int
+    var diskMiB: Int
+    var createdAt: Int64
+    var expiresAt: Int64
+    var timeoutSeconds: Int
+    var metadata: [String: String]
+    var parent: String?
+    var fromSnapshot: String?
+    var createReport: CreateReport
+
+    init(_ record: SandboxRecord) {
+        id = record.id.rawValue
+        keyID = record.keyID
+        name = record.name
+        template = record.template
+        state = record.state.rawValue
+        reason = record.reason
+        engine = record.isolation.engine
+        accelerator = record.isolation.accelerator
+        level = record.isolation.level.rawValue
+        cpus = record.cpus
+        memoryMiB = record.memoryMiB
+        diskMiB = record.diskMiB
+        createdAt = record.createdAt.milliseconds
+        expiresAt = record.expiresAt.milliseconds
+        timeoutSeconds = record.timeoutSeconds
+        metadata = record.metadata
+        parent = record.parent
+        fromSnapshot = record.fromSnapshot
+        createReport = record.report
+    }
+
+    func record() throws(MartletError) -> SandboxRecord {
+        guard let id = SandboxID(rawValue: id), let state = SandboxState(rawValue: state),
+            let level = IsolationLevel(rawValue: level)
+        else { throw MartletError(.internal, "read store: sandbox \(id): its row holds a value that is not known") }
+        return SandboxRecord(
+            id: id, keyID: keyID, name: name, template: template, state: state, reason: reason,
+            isolation: Isolation(engine: engine, accelerator: accelerator, level: level), cpus: cpus,
+            memoryMiB: memoryMiB, diskMiB: diskMiB, createdAt: Timestamp(milliseconds: createdAt),
+            expiresAt: Timestamp(milliseconds: expiresAt), timeoutSeconds: timeoutSeconds, metadata: metadata,
+            parent: parent, fromSnapshot: fromSnapshot, report: createReport)
+    }
+}

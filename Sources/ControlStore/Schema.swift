@@ -1,0 +1,82 @@
+import GRDB
+
+/// The database's history. A migration, once released, never changes and uses no type of the program.
+enum Schema {
+    static var migrator: DatabaseMigrator {
+        var migrator = DatabaseMigrator()
+        migrator.registerMigration("1 sandboxes, keys, events") { db in
+            try createKeys(db)
+            try createSandboxes(db)
+            try createEvents(db)
+            try createIdempotency(db)
+        }
+        return migrator
+    }
+
+    private static func createKeys(_ db: Database) throws {
+        try db.create(table: "apiKey") { table in
+            table.primaryKey("id", .text)
+            table.column("hash", .blob).notNull().unique().check { length($0) == 32 }
+            table.column("label", .text).notNull()
+            table.column("isAdmin", .boolean).notNull()
+            table.column("createdAt", .integer).notNull()
+            table.column("maxSandboxes", .integer)
+            table.column("revokedAt", .integer)
+        }
+    }
+
+    private static func createSandboxes(_ db: Database) throws {
+        try db.create(table: "sandbox") { table in
+            table.primaryKey("id", .text)
+            table.column("keyID", .text).references("apiKey", onDelete: .restrict)
+            table.column("name", .text)
+            table.column("template", .text).notNull()
+            table.column("state", .text).notNull()
+            table.column("reason", .text)
+            table.column("engine", .text).notNull()
+            table.column("accelerator", .text).notNull()
+            table.column("level", .text).notNull()
+            table.column("cpus", .integer).notNull()
+            table.column("memoryMiB", .integer).notNull()
+            table.column("diskMiB", .integer).notNull()
+            table.column("createdAt", .integer).notNull()
+            table.column("expiresAt", .integer).notNull()
+            table.column("timeoutSeconds", .integer).notNull()
+            table.column("metadata", .text).notNull()
+            table.column("parent", .text)
+            table.column("fromSnapshot", .text)
+            table.column("createReport", .text).notNull()
+        }
+        try db.execute(
+            sql: """
+                CREATE UNIQUE INDEX sandboxLiveName ON sandbox(name)
+                WHERE name IS NOT NULL AND state NOT IN ('stopped', 'failed')
+                """)
+        try db.create(index: "sandboxKeyID", on: "sandbox", columns: ["keyID"])
+    }
+
+    /// No reference to `sandbox`: the history outlives what it tells of.
+    private static func createEvents(_ db: Database) throws {
+        try db.create(table: "event") { table in
+            table.autoIncrementedPrimaryKey("sequence")
+            table.column("sandboxID", .text).notNull()
+            table.column("time", .integer).notNull()
+            table.column("kind", .text).notNull()
+            table.column("message", .text).notNull()
+            table.column("details", .text).notNull()
+        }
+        try db.create(index: "eventSandboxID", on: "event", columns: ["sandboxID", "sequence"])
+    }
+
+    private static func createIdempotency(_ db: Database) throws {
+        try db.create(table: "idempotency") { table in
+            table.column("keyID", .text).notNull()
+            table.column("key", .text).notNull()
+            table.column("requestHash", .blob).notNull()
+            table.column("sandboxID", .text).notNull()
+            table.column("createdAt", .integer).notNull()
+            table.primaryKey(["keyID", "key"])
+        }
+        try db.create(index: "idempotencyCreatedAt", on: "idempotency", columns: ["createdAt"])
+    }
+}

@@ -1,0 +1,61 @@
+import SandboxModel
+
+/// Where sandboxes are remembered. Every call is one transaction: done whole or not at all.
+package protocol SandboxStore: Sendable {
+    /// Every sandbox on record.
+    func sandboxes() async throws -> [SandboxRecord]
+
+    /// Records a new sandbox together with its first event and, if given, the idempotency key it was asked with.
+    ///
+    /// - Returns: the event as stored.
+    /// - Throws: `conflict` when a live sandbox has the name.
+    func insert(
+        _ sandbox: SandboxRecord, event: EventRecord, idempotency: IdempotencyRecord?
+    ) async throws -> EventRecord
+
+    /// Replaces a sandbox's record.
+    ///
+    /// - Throws: `not_found`.
+    func update(_ sandbox: SandboxRecord) async throws
+
+    /// Forgets a sandbox; one that is not on record is no error. Its events stay.
+    func remove(_ id: SandboxID) async throws
+}
+
+/// Where the history of sandboxes is kept: append-only, bounded by pruning.
+package protocol EventStore: Sendable {
+    /// Appends events in order; returns them with their sequence numbers.
+    func append(_ events: [EventRecord]) async throws -> [EventRecord]
+
+    /// A sandbox's events after a sequence number, oldest first.
+    func events(of id: SandboxID, after sequence: Int64, limit: Int) async throws -> [EventRecord]
+
+    /// Drops all but the newest `perSandbox` events of every sandbox and the newest `total` of all.
+    func pruneEvents(perSandbox: Int, total: Int) async throws
+}
+
+/// Where idempotency keys are kept.
+package protocol IdempotencyStore: Sendable {
+    /// What a key was used for.
+    func idempotency(keyID: String, key: String) async throws -> IdempotencyRecord?
+
+    /// Forgets keys used before a moment.
+    func pruneIdempotency(before: Timestamp) async throws
+}
+
+/// Where API keys are kept.
+package protocol KeyStore: Sendable {
+    /// Every key, revoked ones too.
+    func keys() async throws -> [KeyRecord]
+
+    /// Adds a key.
+    ///
+    /// - Throws: `conflict` when its hash is there.
+    func insert(_ key: KeyRecord) async throws
+
+    /// Makes a key useless from now on.
+    func revokeKey(_ id: String, at time: Timestamp) async throws
+}
+
+/// Everything the control plane keeps.
+package typealias DurableStore = EventStore & IdempotencyStore & KeyStore & SandboxStore

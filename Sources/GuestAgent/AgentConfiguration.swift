@@ -1,0 +1,50 @@
+import LinuxSystem
+
+/// Where an agent serves and how much of the machine is its own.
+package struct AgentConfiguration: Sendable {
+    /// How ended children are collected.
+    package enum Reaping: Sendable {
+        /// Only those the agent started: it shares its process with others.
+        case ownChildren
+        /// Every one: the agent is PID 1 or a subreaper, and orphans come to it.
+        case everyChild
+    }
+
+    /// The byte stream to the host; the agent makes it non-blocking and closes it at the end.
+    package var descriptor: Int32
+    /// True where the end of the stream is the end of the agent (a socketpair); false where the host may come back
+    /// (a virtio-serial port).
+    package var endsAtHangup: Bool
+    package var reaping: Reaping
+    /// The control group under which each process gets its own; nil where there is none.
+    package var controlGroup: String?
+    /// RLIMIT_NOFILE of started processes; nil leaves the agent's own.
+    package var maxOpenFiles: Int64?
+    /// Bytes of output kept for replay, all processes together.
+    package var replayBudget = 32 << 20
+    /// Ended processes that can still be asked about.
+    package var rememberedProcesses = 256
+    /// Streams open at once.
+    package var maxStreams = 1024
+    /// What a thaw, a freeze and a power-off do to the machine.
+    package var machine: any MachineControl
+    /// Takes a line about something the host cannot be told.
+    package var log: @Sendable (String) -> Void
+
+    package init(
+        descriptor: Int32, endsAtHangup: Bool = true, reaping: Reaping = .ownChildren, controlGroup: String? = nil,
+        machine: any MachineControl, log: @escaping @Sendable (String) -> Void = { _ in }
+    ) {
+        self.descriptor = descriptor
+        self.endsAtHangup = endsAtHangup
+        self.reaping = reaping
+        self.controlGroup = controlGroup
+        self.machine = machine
+        self.log = log
+    }
+}
+
+/// What this build of the agent calls itself.
+package enum AgentVersion {
+    package static let string = "0.1.0"
+}

@@ -1,0 +1,61 @@
+import CLinux
+import Glibc
+import LinuxSystem
+
+/// The machine the agent is PID 1 of.
+package struct Machine: MachineControl {
+    private let rootDevice: String
+    private let identity: IdentityFiles?
+    private let random: Descriptor?
+
+    /// - Parameters:
+    ///   - rootDevice: the block device that holds the root file system.
+    ///   - identity: the files that name the machine; nil before they are in place.
+    package init(rootDevice: String, identity: IdentityFiles? = nil) {
+        self.rootDevice = rootDevice
+        self.identity = identity
+        random = try? Descriptor.open("/dev/urandom", O_WRONLY)
+    }
+
+    package func setClock(nanoseconds: Int64) throws(SystemError) {
+        try SystemError.check(clinux_set_realtime_ns(nanoseconds), "clock_settime")
+    }
+
+    package func reseed(entropy: [UInt8]) throws(SystemError) {
+        // The kernel takes at most 512 bytes at once, four times what its generator holds.
+        let bytes = Array(entropy.prefix(512))
+        // Held open: opening it again at every thaw is a path walk on the way of the create.
+        guard let random else { throw SystemError("reseed", "/dev/urandom", errno: ENODEV) }
+        try SystemError.check(clinux_add_entropy(random.number, bytes, Int32(bytes.count)), "reseed", "/dev/urandom")
+    }
+
+    package func setIdentity(hostname: String, machineID: String) throws(SystemError) {
+        try SystemError.check(clinux_set_hostname(hostname, hostname.utf8.count), "sethostname", hostname)
+        guard let identity else { throw SystemError("set identity", "/etc", errno: ENOENT) }
+        try identity.write(hostname: hostname, machineID: machineID)
+    }
+
+    package func growDisk(to bytes: UInt64) throws(SystemError) {
+        // The disk may have grown a moment ago only: its driver hears of it by an interrupt.
+        var size = clinux_block_device_bytes(rootDevice)
+        var tries = 0
+        while size < bytes, tries < 50 {
+            tries += 1
+            _ = clinux_poll_one(-1, 0, 2)
+            size = clinux_block_device_bytes(rootDevice)
+        }
+        guard size >= bytes else { throw SystemError("grow", rootDevice, errno: ENOSPC) }
+        try SystemError.check(clinux_grow_ext4("/", size), "grow", "/")
+    }
+
+    package func synchronize() throws(SystemError) {
+        try SystemError.check(clinux_sync_filesystem("/"), "syncfs", "/")
+    }
+
+    package func powerOff() {
+        _ = clinux_kill(-1, SIGKILL)
+        _ = clinux_sync_filesystem("/")
+        _ = clinux_mount(nil, "/", nil, UInt(MS_REMOUNT | MS_RDONLY), nil)
+        _ = clinux_power_off()
+    }
+}

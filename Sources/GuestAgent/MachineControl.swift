@@ -1,0 +1,17 @@
+import LinuxSystem
+
+/// What the agent does to the machine it runs on; the one thing that must not be real where the machine is a host.
+package protocol MachineControl: Sendable {
+    /// Steps the wall clock to so many nanoseconds after 1970.
+    func setClock(nanoseconds: Int64) throws(SystemError)
+    /// Mixes fresh random bytes into the kernel's generator and makes it reseed.
+    func reseed(entropy: [UInt8]) throws(SystemError)
+    /// Makes the machine known, to itself, under these names.
+    func setIdentity(hostname: String, machineID: String) throws(SystemError)
+    /// Grows the root file system to the size of its disk, once the disk has `bytes`.
+    func growDisk(to bytes: UInt64) throws(SystemError)
+    /// Brings everything written to the disk.
+    func synchronize() throws(SystemError)
+    /// Kills everything and switches the machine off; may return where there is no machine to switch off.
+    func powerOff()
+}

@@ -1,0 +1,84 @@
+import Glibc
+import LinuxSystem
+import Logging
+import SandboxModel
+
+/// Templates and captures on this machine's storage.
+///
+/// Any number of processes may use one directory. Parts (root disks, kernels, initramfs archives, captures) are
+/// directories named by their content; each is made aside, flushed, and renamed into place when whole, so that
+/// nothing half-built is ever seen, whatever is killed when.
+package actor ImageStore {
+    let layout: StoreLayout
+    let templatesDirectory: String
+    let guestAgent: String
+    let logger: Logger
+
+    /// The last answer per template, good as long as none of the files it came from has changed.
+    var images: [String: CachedImage] = [:]
+    var agentDigest: (stamp: FileStamp, digest: String)?
+    /// The parts behind each template id given out, so that a capture can be tied to them.
+    var partsByID: [String: [String: String]] = [:]
+
+    struct CachedImage {
+        var stamps: [String: FileStamp]
+        var image: TemplateImage
+    }
+
+    /// Opens a store, making its directories where they are missing.
+    ///
+    /// - Parameters:
+    ///   - directory: an absolute path; made readable for its owner only.
+    ///   - templatesDirectory: where the template definitions are (`<name>/template.yaml`).
+    ///   - guestAgent: path of the static agent binary, which need not exist yet.
+    /// - Throws: `failed_precondition` when the directory cannot be used.
+    package init(directory: String, templatesDirectory: String, guestAgent: String, logger: Logger) throws {
+        layout = StoreLayout(directory: directory)
+        self.templatesDirectory = templatesDirectory
+        self.guestAgent = guestAgent
+        self.logger = logger
+        do {
+            try layout.makeDirectories()
+        } catch {
+            throw MartletError(.failedPrecondition, "open image store: \(directory): \(error)")
+        }
+    }
+
+    // MARK: Definitions
+
+    /// Names of the templates that have a definition, sorted.
+    package func templateNames() -> [String] {
+        StoreFiles.list(templatesDirectory).filter {
+            SandboxName(rawValue: $0) != nil && StoreFiles.exists(definitionPath($0))
+        }
+    }
+
+    func definitionPath(_ name: String) -> String { "\(templatesDirectory)/\(name)/template.yaml" }
+
+    /// Reads the definition of a template.
+    ///
+    /// - Throws: `invalid_argument` for a name that is none, `not_found`, or `failed_precondition` naming file and key.
+    package func definition(named name: String) throws -> TemplateDefinition {
+        _ = try SandboxName.parse(name, field: "template")
+        let path = definitionPath(name)
+        guard StoreFiles.exists(path) else {
+            let known = templateNames().joined(separator: ", ")
+            throw MartletError(.notFound, "no template '\(name)'; there are: \(known.isEmpty ? "none" : known)")
+        }
+        let bytes = try AtomicFile.read(path, limit: 64 << 10)
+        return try TemplateParser(file: path, name: name).parse(String(decoding: bytes, as: UTF8.self))
+    }
+
+    /// The digest of the agent binary, computed again only when the file has changed.
+    func currentAgentDigest() async throws -> String {
+        guard let stamp = FileStamp(path: guestAgent), !stamp.isDirectory else {
+            throw MartletError(
+                .failedPrecondition, "the guest agent is not built: \(guestAgent) is missing: run scripts/build-guest")
+        }
+        if let agentDigest, agentDigest.stamp == stamp { return agentDigest.digest }
+        let path = guestAgent
+        let digest = try await BlockingWork.run { try Digest.hex(ofFile: path) }
+        agentDigest = (stamp, digest)
+        return digest
+    }
+}

@@ -1,0 +1,38 @@
+import Glibc
+import LinuxSystem
+import MartletClient
+import SandboxModel
+
+/// The locks by which there is one daemon for a data directory, and one start at a time.
+final class DaemonLocks: Sendable {
+    private let life: FileLock
+    private let start: FileLock?
+
+    private init(life: FileLock, start: FileLock?) {
+        self.life = life
+        self.start = start
+    }
+
+    /// Takes them; blocks the thread while somebody else is starting a daemon.
+    ///
+    /// - Parameter isStartLockInherited: our parent has the lock on starting already and handed it down.
+    /// - Throws: `conflict` when a daemon has the directory.
+    static func take(_ data: DataDirectory, isStartLockInherited: Bool) throws -> DaemonLocks {
+        try DaemonLauncher.makeDirectory(data)
+        let start = isStartLockInherited ? nil : try FileLock.wait(data.startLock)
+        guard let life = try FileLock.attempt(data.daemonLock) else {
+            let who = DaemonFile.read(data).map { " (pid \($0.pid), \($0.url))" } ?? ""
+            throw MartletError(.conflict, "data directory: \(data.path): another martlet daemon\(who) is using it")
+        }
+        return DaemonLocks(life: life, start: start)
+    }
+
+    /// Lets others look for the daemon, which is there now.
+    func started() { start?.release() }
+
+    /// Lets another daemon have the directory.
+    func release() {
+        start?.release()
+        life.release()
+    }
+}

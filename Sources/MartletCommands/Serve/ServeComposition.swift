@@ -1,0 +1,138 @@
+import ControlPlane
+import ControlStore
+import Glibc
+import ImageStore
+import LinuxSystem
+import Logging
+import MartletClient
+import Metrics
+import NIOPosix
+import Node
+import QEMUEngine
+import SandboxModel
+import Server
+import ServiceLifecycle
+import Synchronization
+import UnixSignals
+
+/// The one place where the parts of the daemon are put together.
+struct ServeComposition: Sendable {
+    let settings: ServeSettings
+    /// The way to the program that started us in the background; nil in the foreground.
+    let ready: ReadyChannel?
+
+    /// Serves until told to end.
+    func run() async throws {
+        let data = settings.data
+        let locks = try await Blocking.run { [isChild = ready != nil] in
+            try DaemonLocks.take(data, isStartLockInherited: isChild)
+        }
+        defer { locks.release() }
+        let logger = Logger(label: "martlet")
+        let metrics = PrometheusMetrics()
+        MetricsSystem.bootstrap(metrics)
+        try makeDirectories()
+
+        let store = try await Blocking.run { try SQLiteStore.open(directory: data.path) }
+        let node = try makeNode(logger)
+        try await node.recover()
+        let plane = try await ControlPlane.start(
+            configuration: ControlPlaneConfiguration(version: MartletVersion.number), store: store, node: node,
+            keyFile: data.keyFile, logger: logger)
+        let configuration = serverConfiguration(logger)
+        let announcement = Announcement(data: data, ready: ready, locks: locks, logger: logger)
+        let server = APIServer(configuration: configuration, controlPlane: plane, metrics: metrics, logger: logger)
+
+        // The first signal ends the daemon orderly; whoever sends a second one does not want to wait.
+        let impatience = Signals([SIGTERM, SIGINT])
+        defer { withExtendedLifetime(impatience) {} }
+        var group = ServiceGroupConfiguration(
+            services: ([node, plane] + server.services { await announcement.listening(at: $0) }).map {
+                .init(service: $0, successTerminationBehavior: .gracefullyShutdownGroup)
+            },
+            gracefulShutdownSignals: [.sigterm, .sigint, .sighup], logger: logger)
+        group.maximumGracefulShutdownDuration = .seconds(30)
+        try await ServiceGroup(configuration: group).run()
+        unlink(data.daemonFile)
+        logger.notice("daemon ended", metadata: ["sandboxes": settings.stopsSandboxes ? "ended" : "go on"])
+    }
+
+    private func makeDirectories() throws {
+        let data = settings.data
+        for path in [data.node, data.qemu] where mkdir(path, 0o700) != 0 && errno != EEXIST {
+            throw MartletError(.failedPrecondition, "data directory: \(path): \(String(cString: strerror(errno)))")
+        }
+    }
+
+    private func makeNode(_ logger: Logger) throws -> Node {
+        let images = try ImageStore(
+            directory: settings.images, templatesDirectory: settings.templates,
+            guestAgent: settings.installation.guestAgent, logger: logger)
+        let engine = QEMUEngine(
+            configuration: .init(directory: settings.data.qemu, allowsKVM: settings.allowsKVM), logger: logger,
+            group: MultiThreadedEventLoopGroup.singleton)
+        return try Node(
+            configuration: NodeConfiguration(
+                directory: settings.data.node, maxSandboxes: settings.maxSandboxes,
+                pool: PoolConfiguration(
+                    isEnabled: settings.poolEnabled, shells: settings.poolShells, warm: settings.poolWarm),
+                stopsSandboxesOnShutdown: settings.stopsSandboxes),
+            engines: [engine], images: images, logger: logger)
+    }
+
+    private func serverConfiguration(_ logger: Logger) -> ServerConfiguration {
+        var configuration = ServerConfiguration()
+        configuration.host = settings.host
+        configuration.port = settings.port
+        configuration.socketPath = settings.data.socket
+        configuration.openAPIPath = settings.installation.root.map { $0 + "/api/openapi.yaml" }
+        if !settings.isAddressGiven, !LoopbackPort.isFree(settings.port) {
+            // Nobody asked for this very port, and the unix socket is what the command line uses anyway.
+            logger.warning("the default port is taken; taking a free one", metadata: ["port": "\(settings.port)"])
+            configuration.port = 0
+        }
+        if !ServeSettings.isLoopback(settings.host) {
+            logger.warning(
+                "other machines can reach the API; put TLS in front of it", metadata: ["host": "\(settings.host)"])
+        }
+        return configuration
+    }
+}
+
+/// Tells who waits for the daemon that it is there, once it listens everywhere it should.
+private final class Announcement: Sendable {
+    private let data: DataDirectory
+    private let ready: ReadyChannel?
+    private let locks: DaemonLocks
+    private let logger: Logger
+    private let heard = Mutex<(url: String?, socket: Bool)>((nil, false))
+
+    init(data: DataDirectory, ready: ReadyChannel?, locks: DaemonLocks, logger: Logger) {
+        self.data = data
+        self.ready = ready
+        self.locks = locks
+        self.logger = logger
+    }
+
+    func listening(at address: ListeningAddress) async {
+        let url: String? = heard.withLock { heard in
+            switch address {
+            case .tcp(let host, let port):
+                heard.url = "http://\(host.contains(":") ? "[\(host)]" : host):\(port)"
+            case .unix: heard.socket = true
+            }
+            return heard.socket ? heard.url : nil
+        }
+        guard let url else { return }
+        do {
+            try DaemonFile(pid: getpid(), url: url, version: MartletVersion.number).write(data)
+        } catch {
+            logger.error("could not tell where the daemon listens", metadata: ["error": "\(error)"])
+        }
+        logger.notice(
+            "daemon ready",
+            metadata: ["url": "\(url)", "socket": "\(data.socket)", "key": "\(data.keyFile)", "pid": "\(getpid())"])
+        locks.started()
+        ready?.ready()
+    }
+}

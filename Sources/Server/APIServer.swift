@@ -1,0 +1,87 @@
+import ControlPlane
+import Hummingbird
+import Logging
+import ServiceLifecycle
+
+/// The HTTP API: routes on listeners.
+///
+/// Wiring, in the order of a `ServiceGroup` (the last one shuts down first):
+/// ```
+/// let store = try SQLiteStore.open(directory: data)
+/// let plane = try await ControlPlane.start(
+///     configuration: .init(version: version), store: store, node: node, keyFile: data + "/api-key", logger: logger)
+/// let metrics = PrometheusMetrics()          // MetricsSystem.bootstrap(metrics), once, before anything counts
+/// let server = APIServer(configuration: configuration, controlPlane: plane, metrics: metrics, logger: logger)
+/// ServiceGroup(services: [node, plane] + server.services { address in … }, …)
+/// ```
+package struct APIServer: Sendable {
+    let configuration: ServerConfiguration
+    let controlPlane: ControlPlane
+    let metrics: PrometheusMetrics
+    let logger: Logger
+
+    package init(
+        configuration: ServerConfiguration, controlPlane: ControlPlane, metrics: PrometheusMetrics, logger: Logger
+    ) {
+        self.configuration = configuration
+        self.controlPlane = controlPlane
+        self.metrics = metrics
+        self.logger = logger
+    }
+
+    /// One service per listener. Each ends within `configuration.drain` and a moment after graceful shutdown began.
+    ///
+    /// - Parameter onListening: called once per listener, when it takes connections.
+    package func services(
+        onListening: @escaping @Sendable (ListeningAddress) async -> Void = { _ in }
+    ) -> [any Service] {
+        var addresses: [ListeningAddress] = []
+        if let path = configuration.socketPath { addresses.append(.unix(path: path)) }
+        if let host = configuration.host { addresses.append(.tcp(host: host, port: configuration.port)) }
+        return addresses.map { address in
+            Listener(
+                address: address, responder: router(for: address).buildResponder(), drain: configuration.drain, logger: logger,
+                onListening: onListening)
+        }
+    }
+
+    private func router(for address: ListeningAddress) -> Router<APIContext> {
+        switch address {
+        case .unix: router(authenticator: .trustsEveryone)
+        case .tcp: router(authenticator: .asksForKey(controlPlane.keys))
+        }
+    }
+
+    /// Every route, under one way of telling who asks.
+    func router(authenticator: Authenticator) -> Router<APIContext> {
+        let endpoints = endpoints
+        let router = Router(context: APIContext.self)
+        router.add(middleware: RequestMiddleware(endpoints: endpoints))
+        for endpoint in endpoints {
+            router.on(RouterPath(endpoint.path), method: endpoint.method) { request, context in
+                let caller = endpoint.isOpen ? nil : try authenticator.caller(of: request)
+                let call = APICall(
+                    request: request, context: context, caller: caller ?? .anonymous, heartbeat: configuration.heartbeat)
+                return try await endpoint.handler(call)
+            }
+        }
+        return router
+    }
+
+    /// What the API offers.
+    var endpoints: [Endpoint] {
+        let routes =
+            SandboxRoutes(sandboxes: controlPlane.sandboxes, processes: controlPlane.processes).endpoints
+            + ProcessRoutes(processes: controlPlane.processes).endpoints
+            + FileRoutes(files: controlPlane.files).endpoints
+            + SnapshotRoutes(sandboxes: controlPlane.sandboxes).endpoints
+            + TemplateRoutes(templates: controlPlane.templates).endpoints
+            + HostRoutes(host: controlPlane.host, metrics: metrics).endpoints
+        return routes + DocumentRoutes(openAPIPath: configuration.openAPIPath, documented: routes).endpoints
+    }
+}
+
+extension Caller {
+    /// Whom open endpoints are called by; owns nothing and sees nothing.
+    static let anonymous = Caller(keyID: "", isAdmin: false)
+}

@@ -1,0 +1,79 @@
+import GuestProtocol
+import Testing
+
+@Suite struct WireMessageTests {
+    /// The contract: a message's bytes never change, since host and guest may be of different builds.
+    @Test(arguments: Sample.all)
+    func everyMessageHasItsGoldenBytes(_ sample: Sample) throws {
+        #expect(hexadecimal(sample.encoded) == Golden.messages[sample.name])
+        #expect(try sample.matches(sample.encoded))
+    }
+
+    @Test func noGoldenBytesAreLeftOver() {
+        #expect(Set(Golden.messages.keys) == Set(Sample.all.map(\.name)))
+    }
+
+    @Test func operationsAndKindsKeepTheirNumbers() {
+        #expect(Operation.allCases.map(\.rawValue) == [1, 2, 3, 4, 5] + Array(16...23) + Array(32...39))
+        #expect(Frame.Kind.allCases.map(\.rawValue) == Array(1...7))
+        #expect(OutputChannel.allCases.map(\.rawValue) == [1, 2])
+        #expect(GuestFailure.Code.allCases.map(\.rawValue) == Array(0...13))
+        #expect(FileEvent.Kind.allCases.map(\.rawValue) == Array(1...6))
+        #expect(FileKind.allCases.map(\.rawValue) == Array(0...3))
+        #expect(AttachMode.allCases.map(\.rawValue) == Array(0...2))
+    }
+
+    @Test(arguments: Sample.all)
+    func aMessageCutOffAnywhereIsRefused(_ sample: Sample) {
+        guard sample.hasFixedEnd else { return }
+        for length in 0..<sample.encoded.count {
+            #expect(throws: WireError.self) { try sample.matches(Array(sample.encoded.prefix(length))) }
+        }
+    }
+
+    @Test(arguments: Sample.all)
+    func whatANewerPeerAddsAtTheEndIsAllowed(_ sample: Sample) throws {
+        guard sample.hasFixedEnd else { return }
+        #expect(try sample.matches(sample.encoded + [1, 2, 3]))
+    }
+
+    /// Whatever the bytes: a value or an error, never a trap, and a value that was read is written so that it is
+    /// read the same again.
+    @Test(arguments: Sample.all)
+    func hostileBytesAreAValueOrAnError(_ sample: Sample) throws {
+        var random = SplitMix(state: sample.name.utf8.reduce(7) { $0 &* 31 &+ UInt64($1) })
+        for round in 0..<3000 {
+            var bytes = sample.encoded
+            if round % 4 == 0 {
+                bytes = (0..<Int.random(in: 0..<200, using: &random)).map { _ in .random(in: 0...255, using: &random) }
+            }
+            for _ in 0..<Int.random(in: 0..<6, using: &random) where !bytes.isEmpty {
+                let index = Int.random(in: 0..<bytes.count, using: &random)
+                switch Int.random(in: 0..<4, using: &random) {
+                case 0: bytes[index] = .random(in: 0...255, using: &random)
+                case 1: bytes[index] = 255
+                case 2: bytes.remove(at: index)
+                default: bytes.insert(.random(in: 0...255, using: &random), at: index)
+                }
+            }
+            guard let again = try? sample.roundTrip(bytes) else { continue }
+            #expect(try sample.roundTrip(again) == again)
+        }
+    }
+
+    @Test func lengthsThatPromiseTooMuchAreRefusedBeforeAnythingIsAllocated() {
+        for count: UInt32 in [.max, .max / 2, 1 << 30] {
+            var writer = WireWriter()
+            writer.u32(count)
+            let bytes = writer.bytes + [UInt8](repeating: 0, count: 64)
+            #expect(throws: WireError.self) { try ProcessList(decoding: bytes) }
+            #expect(throws: WireError.self) { try StartProcess(decoding: bytes) }
+            #expect(throws: WireError.self) { try FileReference(decoding: bytes) }
+        }
+    }
+
+    @Test func bytesThatAreNotUTF8AreReplaced() throws {
+        let path = try FileReference(decoding: [3, 0, 0, 0, 97, 0xFF, 98]).path
+        #expect(path == "a\u{FFFD}b")
+    }
+}

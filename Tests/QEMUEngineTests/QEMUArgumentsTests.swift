@@ -1,0 +1,105 @@
+import QEMUEngine
+import SandboxModel
+import Testing
+
+@Suite struct QEMUArgumentsTests {
+    private func arguments(_ role: QEMUArguments.Role, _ accelerator: Accelerator = .tcg) throws -> [String] {
+        QEMUArguments(
+            accelerator: accelerator, shape: try MachineShape(cpus: 2, memoryMiB: 512), memory: "/d/a,b/memory",
+            disk: "/m/disk.qcow2", role: role, translationBufferMiB: 32, consoleFile: nil
+        ).build()
+    }
+
+    /// The value behind an option.
+    private func value(_ list: [String], _ option: String) -> String? {
+        list.firstIndex(of: option).map { list[$0 + 1] }
+    }
+
+    @Test func `a restored machine can only read the image it starts from`() throws {
+        let list = try arguments(.restore)
+        #expect(
+            value(list, "-object")
+                == "memory-backend-file,id=mem,size=512M,mem-path=/d/a,,b/memory,share=off,readonly=on,rom=off")
+        #expect(value(list, "-incoming") == "defer")
+        #expect(!list.contains("-kernel"))
+    }
+
+    @Test func `a boot writes its memory into the file that becomes the image`() throws {
+        let list = try arguments(.boot(kernel: "/k", initramfs: "/i", commandLine: "quiet"))
+        #expect(value(list, "-object")?.hasSuffix(",share=on") == true)
+        #expect(value(list, "-kernel") == "/k")
+        #expect(value(list, "-append") == "quiet")
+        #expect(!list.contains("-incoming"))
+    }
+
+    @Test func `what shapes the machine is the same at boot and restore`() throws {
+        let shape = try MachineShape(cpus: 2, memoryMiB: 512)
+        let machine = QEMUArguments.machine(.tcg, shape).joined(separator: " ")
+        for role in [QEMUArguments.Role.restore, .boot(kernel: "/k", initramfs: "/i", commandLine: "")] {
+            #expect(try arguments(role).joined(separator: " ").contains(machine))
+        }
+    }
+
+    @Test func `the emulator may not start programs or raise its privileges`() throws {
+        let policy = try #require(value(arguments(.restore), "-sandbox"))
+        #expect(policy == "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny")
+    }
+
+    @Test func `the translation buffer is bounded under emulation and absent under KVM`() throws {
+        #expect(value(try arguments(.restore), "-accel") == "tcg,thread=multi,tb-size=32")
+        #expect(value(try arguments(.restore, .kvm), "-accel") == "kvm")
+    }
+
+    @Test func `the guest kernel is told the rate of the time stamp counter only under emulation`() {
+        #expect(QEMUArguments.kernelCommandLine(.tcg, tscKilohertz: 2_445_404).contains("tsc_early_khz=2445404"))
+        #expect(!QEMUArguments.kernelCommandLine(.kvm, tscKilohertz: 2_445_404).contains("tsc_early_khz"))
+    }
+
+    @Test(arguments: [
+        ("QEMU emulator version 10.0.2 (Debian 1:10.0.2)\n", "10.0.2"), ("QEMU emulator version 8.2\n", "8.2"),
+    ])
+    func `versions are read from what QEMU prints`(text: String, expected: String) {
+        #expect(QEMUInstallation.parseVersion(text)?.text == expected)
+    }
+
+    @Test func `what is no version is refused`() {
+        #expect(QEMUInstallation.parseVersion("hello") == nil)
+        #expect(QEMUInstallation.parseVersion("version x.y") == nil)
+    }
+
+    @Test func `text goes into the monitor's JSON escaped`() {
+        #expect(jsonString("a\"b\\c\nd") == "\"a\\\"b\\\\c\\u000ad\"")
+    }
+}
+
+@Suite struct HostAcceleratorTests {
+    @Test func `a device without processor extensions is no KVM`() {
+        let found = HostAccelerator.candidate(
+            processorFlags: "fpu hypervisor", canOpenDevice: true, deviceExists: true)
+        guard case .none(let reason) = found else {
+            Issue.record("it was taken for usable")
+            return
+        }
+        #expect(reason.contains("/dev/kvm exists"))
+    }
+
+    @Test(arguments: ["vmx", "svm"])
+    func `extensions and an accessible device are worth a probe boot`(flag: String) {
+        #expect(
+            HostAccelerator.candidate(processorFlags: "fpu \(flag)", canOpenDevice: true, deviceExists: true)
+                == .kvmToBeProbed)
+    }
+
+    @Test func `each missing piece names its remedy`() {
+        guard case .none(let module) = HostAccelerator.candidate(
+            processorFlags: "svm", canOpenDevice: false, deviceExists: false),
+            case .none(let group) = HostAccelerator.candidate(
+                processorFlags: "svm", canOpenDevice: false, deviceExists: true)
+        else {
+            Issue.record("it was taken for usable")
+            return
+        }
+        #expect(module.contains("modprobe"))
+        #expect(group.contains("group kvm"))
+    }
+}

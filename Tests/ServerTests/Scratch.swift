@@ -1,0 +1,1 @@
+../ControlPlaneTests/Scratch.swift

@@ -27,8 +27,8 @@ package final class SQLiteStore: Sendable {
         }
         Glibc.close(descriptor)
         do {
+            try check(path)
             let pool = try DatabasePool(path: path, configuration: configuration)
-            try check(pool, path: path)
             try Schema.migrator.migrate(pool)
             return SQLiteStore(path: path, pool: pool, lock: lock)
         } catch let error as DatabaseError {
@@ -54,10 +54,14 @@ package final class SQLiteStore: Sendable {
         return configuration
     }
 
-    private static func check(_ pool: DatabasePool, path: String) throws {
-        let findings = try pool.read { db in try String.fetchAll(db, sql: "PRAGMA quick_check(1)") }
+    /// Looks at the file without writing to it, which opening it as a pool already does.
+    private static func check(_ path: String) throws {
+        var configuration = Configuration()
+        configuration.readonly = true
+        let queue = try DatabaseQueue(path: path, configuration: configuration)
+        let findings = try queue.read { db in try String.fetchAll(db, sql: "PRAGMA quick_check(1)") }
         guard findings == ["ok"] else { throw damaged(path, findings.first ?? "no answer") }
-        let isNewer = try pool.read { db in try Schema.migrator.hasBeenSuperseded(db) }
+        let isNewer = try queue.read { db in try Schema.migrator.hasBeenSuperseded(db) }
         guard !isNewer else {
             throw MartletError(
                 .failedPrecondition,

@@ -110,7 +110,7 @@ package final class Agent: TransportDelegate {
             try machine.setClock(nanoseconds: request.wallClockNanoseconds)
         }
         let generator = attempt { () throws(SystemError) in try machine.reseed(entropy: request.entropy) }
-        processes.setEnvironment(request.environment)
+        processes.setDefaults(environment: request.environment, user: request.user)
         let identity = attempt { () throws(SystemError) in
             guard isName(request.hostname), isMachineID(request.machineID) else {
                 throw SystemError("set identity", request.hostname, errno: EINVAL)

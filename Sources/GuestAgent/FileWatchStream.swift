@@ -54,11 +54,11 @@ final class FileWatchStream: AgentStream {
         if tree.isIncomplete { add(FileEvent(kind: .overflow, path: "")) }
     }
 
-    override var hasOutput: Bool { firstEvent < events.count && credit > 0 }
+    /// An event goes out whole, so it waits until all of it fits what the host granted.
+    override var hasOutput: Bool { firstEvent < events.count && credit >= events[firstEvent].encodedLength }
 
     override func produce(into output: inout [UInt8]) {
         let payload = events[firstEvent].encoded
-        // Credit may go below zero by part of one event: it is whole or not there, and the next waits.
         Frame(stream: number, kind: .data, payload: payload).encode(into: &output)
         spendCredit(payload.count)
         firstEvent += 1

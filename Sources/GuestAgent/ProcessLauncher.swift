@@ -12,6 +12,8 @@ struct ProcessLauncher {
     let users: Users
     /// Environment the host gave the whole sandbox.
     var sandboxEnvironment: [String]
+    /// Who programs run as that do not ask otherwise; empty is root.
+    var defaultUser = ""
     var maxOpenFiles: Int64?
 
     /// A request made whole.
@@ -29,7 +31,7 @@ struct ProcessLauncher {
         where text.utf8.contains(0) {
             throw GuestFailure(.invalidArgument, "\(text.prefix(64)): holds a zero byte")
         }
-        let account = try users.account(request.user)
+        let account = try users.account(request.user.isEmpty ? defaultUser : request.user)
         let environment = try environment(of: request, account)
         let directory = try directory(of: request, account)
         let program = try find(command, path: environment.path, from: directory)

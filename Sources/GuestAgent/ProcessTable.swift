@@ -40,8 +40,11 @@ final class ProcessTable {
         if reaping == .everyChild { try watchChildSignal() }
     }
 
-    /// Environment every later process starts with, before its own.
-    func setEnvironment(_ environment: [String]) { launcher.sandboxEnvironment = environment }
+    /// What every later process starts with, before its own: environment and user.
+    func setDefaults(environment: [String], user: String) {
+        launcher.sandboxEnvironment = environment
+        launcher.defaultUser = user
+    }
 
     // MARK: Operations
 
@@ -56,12 +59,12 @@ final class ProcessTable {
 
     func attach(_ request: AttachProcess, stream number: UInt32, window: UInt32) throws(GuestFailure) {
         let process = try find(request.pid)
-        guard request.offset <= process.output.endOffset else {
+        guard request.mode == .exitOnly || request.offset <= process.output.endOffset else {
             throw GuestFailure(.invalidArgument, "process \(request.pid): offset \(request.offset) is past its output")
         }
         let stream = ProcessStream(
             number: number, window: window, transport: transport, process: process, mode: request.mode,
-            offset: request.offset)
+            offset: min(request.offset, process.output.endOffset))
         transport.add(stream)
         stream.start()
     }

@@ -100,7 +100,7 @@ extension GuestConnection {
                 case .standardError: errors.append(contentsOf: kept)
                 }
                 if kept.count < bytes.count {
-                    let exit = try await exitOnly(process.pid)
+                    let exit = try await exitOnly(process)
                     return ExecOutcome(
                         pid: process.pid, exit: exit, standardOutput: output, standardError: errors, truncated: true)
                 }
@@ -112,8 +112,10 @@ extension GuestConnection {
         throw MartletError(.unavailable, "guest: the process's stream ended without its exit")
     }
 
-    private func exitOnly(_ pid: Int32) async throws -> ProcessExit {
-        let process = try await attach(AttachProcess(pid: pid, offset: .max, mode: .exitOnly))
+    /// Waits for a process's end without its output, which is dropped from now on.
+    private func exitOnly(_ followed: GuestProcess) async throws -> ProcessExit {
+        let process = try await attach(AttachProcess(pid: followed.pid, offset: .max, mode: .exitOnly))
+        followed.stream.cancel()
         while let element = try await process.next() {
             if case .exit(let exit) = element { return exit }
         }

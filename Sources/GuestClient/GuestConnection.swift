@@ -42,7 +42,8 @@ package final class GuestConnection: Sendable {
                 .channelInitializer { channel in
                     channel.eventLoop.makeCompletedFuture {
                         try channel.pipeline.syncOperations.addHandler(
-                            GuestChannelHandler(nonce: nonce, takeover: takeover, synchronized: promise, logger: logger))
+                            GuestChannelHandler(nonce: nonce, takeover: takeover, synchronized: promise, logger: logger)
+                        )
                     }
                 }
                 .withConnectedSocket(descriptor).get()
@@ -52,7 +53,8 @@ package final class GuestConnection: Sendable {
         }
         let handler = try await channel.eventLoop.submit {
             NIOLoopBound(
-                try channel.pipeline.syncOperations.handler(type: GuestChannelHandler.self), eventLoop: channel.eventLoop)
+                try channel.pipeline.syncOperations.handler(type: GuestChannelHandler.self),
+                eventLoop: channel.eventLoop)
         }.get()
         return GuestConnection(channel: channel, handler: handler, synchronized: promise.futureResult)
     }
@@ -95,7 +97,8 @@ package final class GuestConnection: Sendable {
 
     /// Makes a request with one answer.
     package func call<Response: WireMessage>(
-        _ operation: Operation, _ body: [UInt8] = [], timeout: Duration = .seconds(30), as: Response.Type = Response.self
+        _ operation: Operation, _ body: [UInt8] = [], timeout: Duration = .seconds(30),
+        as: Response.Type = Response.self
     ) async throws -> Response {
         let payload = try await callForPayload(operation, body, timeout: timeout)
         do {

@@ -4,7 +4,8 @@ import SandboxModel
 extension GuestFailure {
     /// The guest's failure as the API tells it; its text is the guest's, so it is bounded and made printable.
     package var martletError: MartletError {
-        let text = String(message.unicodeScalars.prefix(500).map { $0.value < 32 || $0.value == 127 ? " " : Character($0) })
+        let text = String(
+            message.unicodeScalars.prefix(500).map { $0.value < 32 || $0.value == 127 ? " " : Character($0) })
         return MartletError(martletCode, text, details: ["reason": reason])
     }
 

@@ -123,6 +123,12 @@ package final class GuestStream: Sendable, AsyncSequence {
         connection.send(Frame(stream: id, kind: .end))
     }
 
+    /// Says that the operation is not wanted any more; nothing further comes of it.
+    package func cancel() {
+        fail(MartletError(.failedPrecondition, "guest: the operation was cancelled"))
+        connection.release(stream: id)
+    }
+
     private func waitForCredit(upTo wanted: Int) async throws -> Int {
         while true {
             try Task.checkCancellation()
@@ -137,7 +143,9 @@ package final class GuestStream: Sendable, AsyncSequence {
             try await withTaskCancellationHandler {
                 try await withCheckedThrowingContinuation { (continuation: CheckedContinuation<Void, any Error>) in
                     let goOn = state.withLock { state in
-                        if state.sendCredit > 0 || state.isOver || state.failure != nil || Task.isCancelled { return true }
+                        if state.sendCredit > 0 || state.isOver || state.failure != nil || Task.isCancelled {
+                            return true
+                        }
                         state.sender = continuation
                         return false
                     }

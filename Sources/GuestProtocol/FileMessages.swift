@@ -260,6 +260,9 @@ public struct FileEvent: WireMessage {
     public var destination: String
     public var isDirectory: Bool
 
+    /// Bytes of `encoded`.
+    public var encodedLength: Int { 10 + path.utf8.count + destination.utf8.count }
+
     public init(kind: Kind, path: String, destination: String = "", isDirectory: Bool = false) {
         self.kind = kind
         self.path = path

@@ -41,10 +41,12 @@ public struct Thaw: WireMessage {
     public var environment: [String]
     /// Size the root file system is to grow to; 0 leaves it.
     public var diskBytes: UInt64
+    /// Who processes run as that do not say so themselves, as in `StartProcess`; empty: root.
+    public var user: String
 
     public init(
         wallClockNanoseconds: Int64, entropy: [UInt8], hostname: String, machineID: String,
-        environment: [String] = [], diskBytes: UInt64 = 0
+        environment: [String] = [], diskBytes: UInt64 = 0, user: String = ""
     ) {
         self.wallClockNanoseconds = wallClockNanoseconds
         self.entropy = entropy
@@ -52,6 +54,7 @@ public struct Thaw: WireMessage {
         self.machineID = machineID
         self.environment = environment
         self.diskBytes = diskBytes
+        self.user = user
     }
 
     public func write(to writer: inout WireWriter) {
@@ -61,6 +64,7 @@ public struct Thaw: WireMessage {
         writer.string(machineID)
         writer.strings(environment)
         writer.u64(diskBytes)
+        writer.string(user)
     }
 
     public init(from reader: inout WireReader) throws(WireError) {
@@ -70,6 +74,7 @@ public struct Thaw: WireMessage {
         machineID = try reader.string()
         environment = try reader.strings()
         diskBytes = try reader.u64()
+        user = try reader.string()
     }
 }
 

@@ -14,7 +14,16 @@ public final class ExitWatcher: Sendable {
         var nextTag: UInt64 = 1
         /// Cancelled before the wait began.
         var abandoned: Set<UInt64> = []
-        var waiting: [UInt64: (handle: ProcessHandle, continuation: CheckedContinuation<Void, Never>)] = [:]
+        var waiting: [UInt64: Waiter] = [:]
+    }
+
+    private struct Waiter {
+        var handle: ProcessHandle
+        /// A duplicate of the handle's pidfd for this waiter alone: epoll takes a descriptor once, and one waiter's
+        /// leaving must not end another's watch. (To open the process again would not do: its leader may be a zombie
+        /// while its other threads are still ending.)
+        var descriptor: Descriptor
+        var continuation: CheckedContinuation<Void, Never>
     }
 
     private init() {
@@ -57,43 +66,30 @@ public final class ExitWatcher: Sendable {
             return entry
         }
         guard let entry else { return }
-        _ = clinux_epoll_control(epoll, 2, entry.handle.pidfd.number, 0, 0)
+        _ = clinux_epoll_control(epoll, 2, entry.descriptor.number, 0, 0)
         entry.continuation.resume()
     }
 
     private func wait(_ handle: ProcessHandle, _ tag: UInt64) async {
         await withCheckedContinuation { continuation in
+            let duplicate = fcntl(handle.pidfd.number, F_DUPFD_CLOEXEC, 0)
+            // Out of descriptors: the first waiter at least can use the one there is.
+            let descriptor = duplicate >= 0 ? Descriptor(owning: duplicate) : handle.pidfd
             let isAbandoned = state.withLock { state in
                 if state.abandoned.remove(tag) != nil { return true }
-                state.waiting[tag] = (handle, continuation)
+                state.waiting[tag] = Waiter(handle: handle, descriptor: descriptor, continuation: continuation)
                 return false
             }
             if isAbandoned { return continuation.resume() }
-            let added = clinux_epoll_control(epoll, 1, handle.pidfd.number, UInt32(CLINUX_EVENT_READ) | 1 << 30, tag)
-            // Several waiters may watch one process, but epoll takes a descriptor once: those after the first get
-            // a duplicate of their own.
-            if added < 0 { finish(tag, watchDuplicate: true) }
+            let added = clinux_epoll_control(epoll, 1, descriptor.number, UInt32(CLINUX_EVENT_READ) | 1 << 30, tag)
+            if added < 0 { finish(tag, isWatched: false) }
+            withExtendedLifetime(descriptor) {}
         }
     }
 
-    private func finish(_ tag: UInt64, watchDuplicate: Bool = false) {
-        if watchDuplicate {
-            let pid = state.withLock { $0.waiting[tag]?.handle.pid }
-            if let pid, let other = try? ProcessHandle.open(pid: pid) {
-                let replaced = state.withLock { state -> Bool in
-                    guard let entry = state.waiting[tag], entry.handle.identity == other.identity else { return false }
-                    state.waiting[tag] = (other, entry.continuation)
-                    return true
-                }
-                if replaced,
-                    clinux_epoll_control(epoll, 1, other.pidfd.number, UInt32(CLINUX_EVENT_READ) | 1 << 30, tag) >= 0
-                {
-                    return
-                }
-            }
-        }
+    private func finish(_ tag: UInt64, isWatched: Bool = true) {
         guard let entry = state.withLock({ $0.waiting.removeValue(forKey: tag) }) else { return }
-        _ = clinux_epoll_control(epoll, 2, entry.handle.pidfd.number, 0, 0)
+        if isWatched { _ = clinux_epoll_control(epoll, 2, entry.descriptor.number, 0, 0) }
         entry.handle.reap()
         entry.continuation.resume()
     }

@@ -13,7 +13,7 @@ struct LogsCommand: AsyncParsableCommand {
     var follow = false
 
     func run() async throws {
-        try await Session.with(starts: false) { client in
+        try await Session.with { client in
             var shown = ConsoleTail()
             repeat {
                 let console = try await client.consoleLog(sandbox)

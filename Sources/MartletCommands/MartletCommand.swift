@@ -22,7 +22,7 @@ struct MartletCommand: AsyncParsableCommand {
             CommandGroup(
                 name: "This machine",
                 subcommands: [
-                    ServeCommand.self, DoctorCommand.self, EnvCommand.self, VersionCommand.self,
+                    ServeCommand.self, DoctorCommand.self, BenchCommand.self, EnvCommand.self, VersionCommand.self,
                     CompletionCommand.self,
                 ]),
         ])

@@ -13,7 +13,7 @@ struct MetricsCommand: AsyncParsableCommand {
     @OptionGroup var output: OutputOptions
 
     func run() async throws {
-        let metrics = try await Session.with(starts: false) { try await $0.metrics(sandbox) }
+        let metrics = try await Session.with { try await $0.metrics(sandbox) }
         try output.show(metrics) { Self.text(metrics) }
     }
 

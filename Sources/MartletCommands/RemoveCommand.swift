@@ -24,7 +24,7 @@ struct RemoveCommand: AsyncParsableCommand {
     }
 
     func run() async throws {
-        let failures = try await Session.with(starts: false) { client in
+        let failures = try await Session.with { client in
             let ids = all ? try await client.allSandboxes().map(\.id) : sandboxes
             return await remove(ids, client)
         }

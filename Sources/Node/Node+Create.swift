@@ -47,7 +47,8 @@ extension Node {
         guard !isShuttingDown else { throw MartletError(.unavailable, "create: the daemon is shutting down") }
         guard running.count + creating < configuration.maxSandboxes else {
             throw MartletError(
-                .resourceExhausted, "create: this host has its \(configuration.maxSandboxes) sandboxes: remove one first",
+                .resourceExhausted,
+                "create: this host has its \(configuration.maxSandboxes) sandboxes: remove one first",
                 details: ["limit": "host", "max_sandboxes": "\(configuration.maxSandboxes)"])
         }
         guard HostFacts.memory().available > Node.memoryReserve else {
@@ -67,28 +68,26 @@ extension Node {
     private func handOut(
         _ spec: SandboxSpec, _ image: PreparedImage, diskMiB: Int, wasBaked: Bool, _ watch: inout Stopwatch
     ) async throws -> (SpareMachine, CreateReport.Mode) {
-        if diskMiB == image.diskMiB {
-            while let spare = takeWarm(image) {
-                do {
-                    try await spare.machine.resume()
-                    watch.lap("continue")
-                    try await thaw(spare.machine, spec, image, diskMiB)
-                    watch.lap("thaw")
-                    return (spare, .warm)
-                } catch {
-                    await discard(spare, error)
-                }
-            }
-            while let spare = takeShell(image) {
-                do {
-                    try await restoreAndThaw(spare.machine, spec, image, diskMiB, &watch)
-                    return (spare, .shell)
-                } catch {
-                    await discard(spare, error)
-                }
+        while let spare = takeWarm(image) {
+            do {
+                try await spare.machine.resume()
+                watch.lap("continue")
+                try await thaw(spare.machine, spec, image, diskMiB)
+                watch.lap("thaw")
+                return (spare, .warm)
+            } catch {
+                await discard(spare, error)
             }
         }
-        let spare = try await startShell(image, diskMiB: diskMiB)
+        while let spare = takeShell(image) {
+            do {
+                try await restoreAndThaw(spare.machine, spec, image, diskMiB, &watch)
+                return (spare, .shell)
+            } catch {
+                await discard(spare, error)
+            }
+        }
+        let spare = try await startShell(image)
         watch.lap("spawn")
         do {
             try await restoreAndThaw(spare.machine, spec, image, diskMiB, &watch)
@@ -113,14 +112,18 @@ extension Node {
         watch.lap("thaw")
     }
 
-    private func thaw(_ machine: any Machine, _ spec: SandboxSpec, _ image: PreparedImage, _ diskMiB: Int) async throws {
+    private func thaw(_ machine: any Machine, _ spec: SandboxSpec, _ image: PreparedImage, _ diskMiB: Int) async throws
+    {
+        if diskMiB != image.diskMiB { try await machine.growDisk(toMiB: diskMiB) }
         try await thaw(
-            machine, hostname: spec.hostname, environment: image.environment + spec.environment,
+            machine, hostname: spec.hostname, environment: image.environment + spec.environment, user: image.user,
             diskBytes: diskMiB == image.diskMiB ? 0 : UInt64(diskMiB) << 20)
     }
 
     /// Gives a guest the time, fresh randomness and an identity of its own; throws unless it confirms all of it.
-    func thaw(_ machine: any Machine, hostname: String, environment: [String], diskBytes: UInt64) async throws {
+    func thaw(
+        _ machine: any Machine, hostname: String, environment: [String], user: String, diskBytes: UInt64
+    ) async throws {
         var generator = SystemRandomNumberGenerator()
         let entropy = (0..<64).map { _ in UInt8.random(in: .min ... .max, using: &generator) }
         let hexadecimal = Array("0123456789abcdef")
@@ -128,14 +131,14 @@ extension Node {
         try await machine.guest.thaw(
             Thaw(
                 wallClockNanoseconds: Clocks.realtimeNanoseconds, entropy: entropy, hostname: hostname,
-                machineID: machineID, environment: environment, diskBytes: diskBytes))
+                machineID: machineID, environment: environment, diskBytes: diskBytes, user: user))
     }
 
     /// Starts a shell in a directory of its own; nothing is left when that fails.
-    func startShell(_ image: PreparedImage, diskMiB: Int) async throws -> SpareMachine {
+    func startShell(_ image: PreparedImage) async throws -> SpareMachine {
         let directory = try makeMachineDirectory()
         do {
-            let machine = try await image.engine.startShell(image.image, in: directory, diskMiB: diskMiB)
+            let machine = try await image.engine.startShell(image.image, in: directory)
             return SpareMachine(machine: machine, directory: directory, imageDigest: image.image.digest)
         } catch {
             await Node.removeDirectory(directory)
@@ -149,7 +152,8 @@ extension Node {
     static func explained(_ error: any Error) -> any Error {
         guard let failure = error as? SystemError else { return error }
         if failure.errno == 28 || failure.errno == 122 {
-            return MartletError(.resourceExhausted, "create: the data disk is full: free some space on it and try again")
+            return MartletError(
+                .resourceExhausted, "create: the data disk is full: free some space on it and try again")
         }
         if failure.errno == 12 || failure.errno == 11 || failure.errno == 24 || failure.errno == 23 {
             return MartletError(.resourceExhausted, "create: the host ran out of a resource: \(failure)")

@@ -75,7 +75,7 @@ extension Node {
     private func fillOne(_ key: PreparedImage.Key) async {
         guard let image = prepared[key], let pool = pools[key] else { return }
         do {
-            let spare = try await startShell(image, diskMiB: image.diskMiB)
+            let spare = try await startShell(image)
             if pool.warm.count < configuration.pool.warm {
                 do {
                     try await warm(spare.machine, image)
@@ -94,7 +94,9 @@ extension Node {
         }
     }
 
-    private func keep(_ spare: SpareMachine, _ key: PreparedImage.Key, _ shelf: WritableKeyPath<MachinePool, [SpareMachine]>) {
+    private func keep(
+        _ spare: SpareMachine, _ key: PreparedImage.Key, _ shelf: WritableKeyPath<MachinePool, [SpareMachine]>
+    ) {
         guard !isShuttingDown, pools[key] != nil else { return retire(spare) }
         pools[key]?[keyPath: shelf].append(spare)
     }
@@ -103,7 +105,8 @@ extension Node {
     /// it: under emulation code runs slowly the first time. What this thaw sets, the real one sets again.
     private func warm(_ machine: any Machine, _ image: PreparedImage) async throws {
         try await machine.restore()
-        try await thaw(machine, hostname: "warm", environment: image.environment, diskBytes: 0)
+        try await thaw(
+            machine, hostname: "template-of-martlet-", environment: image.environment, user: image.user, diskBytes: 0)
         let outcome = try await machine.guest.exec(StartProcess(arguments: ["/bin/true"]), outputLimit: 1024)
         try await machine.guest.forget(outcome.pid)
         try await machine.pause()

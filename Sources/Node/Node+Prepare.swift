@@ -58,7 +58,8 @@ extension Node {
         var capture = try await images.capture(for: captureKey)
         if capture == nil {
             bakes.set()
-            logger.info("baking a capture", metadata: ["template": "\(key.template)", "memory.mb": "\(key.shape.memoryMiB)"])
+            logger.info(
+                "baking a capture", metadata: ["template": "\(key.template)", "memory.mb": "\(key.shape.memoryMiB)"])
             let staged = try await images.stageCapture()
             do {
                 try await engine.bake(boot, into: staged.directory, progress: progress)
@@ -75,6 +76,6 @@ extension Node {
         return PreparedImage(
             key: key, engine: engine, image: image, diskMiB: template.definition.diskMiB,
             environment: template.definition.env.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" },
-            templateID: template.id)
+            user: template.definition.user, templateID: template.id)
     }
 }

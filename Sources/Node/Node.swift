@@ -50,6 +50,7 @@ package actor Node: NodeService, Service {
     /// Keeps the pools full and watches machines until the service group shuts down.
     package func run() async throws {
         for template in configuration.pool.hotTemplates where configuration.pool.isEnabled { warmUp(template) }
+        owner.start { [images] in _ = await images.collectGarbage() }
         await withTaskGroup(of: Void.self) { group in
             group.addTask { await self.owner.run() }
             group.addTask { await self.refillLoop() }
@@ -120,8 +121,14 @@ package actor Node: NodeService, Service {
         await Node.removeDirectory(directory)
     }
 
+    /// Removes a directory with all that is in it, also in a task that was cancelled: that is when most is left over.
     static func removeDirectory(_ directory: String) async {
-        try? await NIOThreadPool.singleton.runIfActive { try FileManager.default.removeItem(atPath: directory) }
+        await withCheckedContinuation { continuation in
+            NIOThreadPool.singleton.submit { _ in
+                try? FileManager.default.removeItem(atPath: directory)
+                continuation.resume()
+            }
+        }
     }
 
     /// A new, empty directory for one machine.
@@ -131,7 +138,8 @@ package actor Node: NodeService, Service {
             let full = errno == ENOSPC || errno == EDQUOT
             throw MartletError(
                 full ? .resourceExhausted : .internal,
-                "create: \(path): \(String(cString: strerror(errno)))" + (full ? ": free some space on the data disk" : ""))
+                "create: \(path): \(String(cString: strerror(errno)))"
+                    + (full ? ": free some space on the data disk" : ""))
         }
         return path
     }
@@ -154,7 +162,8 @@ package actor Node: NodeService, Service {
         running[id] = nil
         logger.warning("machine ended unasked", metadata: ["sandbox.id": "\(id)"])
         await dispose(sandbox.machine, directory)
-        eventSink.yield(.ended(id, reason: "its machine ended: the guest powered off, crashed, or was killed on the host"))
+        eventSink.yield(
+            .ended(id, reason: "its machine ended: the guest powered off, crashed, or was killed on the host"))
         signalRefill()
     }
 }

@@ -15,6 +15,8 @@ struct PreparedImage: Sendable {
     /// The template's own disk size; a larger disk is not kept ready.
     var diskMiB: Int
     var environment: [String]
+    /// Who programs run as that do not ask otherwise.
+    var user: String
     /// The content address of the template it came from.
     var templateID: String
 }

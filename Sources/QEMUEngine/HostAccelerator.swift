@@ -33,7 +33,8 @@ package struct HostAccelerator: Sendable {
                     : "the processor shows no virtualisation extension (vmx or svm); emulating instead")
         }
         guard deviceExists else {
-            return .none(reason: "there is no /dev/kvm: load the kvm module (modprobe kvm_intel or kvm_amd); emulating instead")
+            return .none(
+                reason: "there is no /dev/kvm: load the kvm module (modprobe kvm_intel or kvm_amd); emulating instead")
         }
         guard canOpenDevice else {
             return .none(reason: "/dev/kvm cannot be opened: add this user to the group kvm; emulating instead")
@@ -45,7 +46,8 @@ package struct HostAccelerator: Sendable {
     static func onThisHost() -> Candidate {
         let exists = access("/dev/kvm", F_OK) == 0
         return candidate(
-            processorFlags: processorLine("flags"), canOpenDevice: access("/dev/kvm", R_OK | W_OK) == 0, deviceExists: exists)
+            processorFlags: processorLine("flags"), canOpenDevice: access("/dev/kvm", R_OK | W_OK) == 0,
+            deviceExists: exists)
     }
 
     /// A line of /proc/cpuinfo by its name, of the first processor.

@@ -59,7 +59,8 @@ package struct QEMUArguments: Sendable {
             "-smp", "\(shape.cpus)",
             "-device", "virtio-serial-device,max_ports=4",
             "-device", "virtserialport,chardev=guest,name=martlet.guest.0,nr=1",
-            "-device", "virtio-blk-device,drive=root",
+            // A full host disk is an error the guest sees; by default QEMU would stop the guest and wait for somebody.
+            "-device", "virtio-blk-device,drive=root,werror=report,rerror=report",
             "-device", "virtio-rng-device,rng=rng",
             "-serial", "chardev:console",
         ]

@@ -47,14 +47,14 @@ struct QEMUBaker: Sendable {
         }
     }
 
-    private func boot(_ image: BootImage, with accelerator: Accelerator, in directory: String) async throws -> QEMUMachine {
+    private func boot(_ image: BootImage, with accelerator: Accelerator, in directory: String) async throws
+        -> QEMUMachine
+    {
         let disk = "\(directory)/disk.qcow2"
-        var status = stat()
-        guard stat(image.rootDisk, &status) == 0 else {
+        guard access(image.rootDisk, R_OK) == 0 else {
             throw MartletError(.failedPrecondition, "boot: \(image.rootDisk) is not there: build the template again")
         }
-        try await createOverlay(
-            at: disk, backing: image.rootDisk, backingFormat: "raw", diskMiB: Int(status.st_size) >> 20)
+        try await createOverlay(at: disk, backing: image.rootDisk, backingFormat: "raw")
         let arguments = QEMUArguments(
             accelerator: accelerator, shape: image.shape, memory: "\(directory)/memory", disk: disk,
             role: .boot(

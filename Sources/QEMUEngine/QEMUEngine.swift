@@ -17,12 +17,13 @@ package actor QEMUEngine: SandboxEngine {
     package struct Configuration: Sendable {
         /// Where the engine keeps what it makes for itself; one daemon's own.
         package var directory: String
-        /// MiB of host memory for translated code of an emulated guest. Less slows programs that are large.
+        /// MiB of host memory for translated code of an emulated guest, at most. With half of it a second run of
+        /// Python has to be translated all over again; idle guests take none of the difference.
         package var translationBufferMiB: Int
         /// False: never KVM.
         package var allowsKVM: Bool
 
-        package init(directory: String, translationBufferMiB: Int = 32, allowsKVM: Bool = true) {
+        package init(directory: String, translationBufferMiB: Int = 64, allowsKVM: Bool = true) {
             self.directory = directory
             self.translationBufferMiB = translationBufferMiB
             self.allowsKVM = allowsKVM
@@ -120,7 +121,8 @@ package actor QEMUEngine: SandboxEngine {
             throw CancellationError()
         } catch {
             verdict.works = false
-            verdict.reason = "a probe boot by KVM failed (\((error as? MartletError)?.message ?? "\(error)")); emulating instead"
+            verdict.reason =
+                "a probe boot by KVM failed (\((error as? MartletError)?.message ?? "\(error)")); emulating instead"
         }
         try HostAccelerator.remember(verdict, in: verdictPath)
         logger.info("probed KVM", metadata: ["works": "\(verdict.works)", "reason": "\(verdict.reason)"])
@@ -134,7 +136,8 @@ package actor QEMUEngine: SandboxEngine {
         let accelerator = kind ?? .tcg
         let machine = QEMUArguments.machine(accelerator, image.shape).joined(separator: "\u{0}")
         let commandLine = QEMUArguments.kernelCommandLine(accelerator, tscKilohertz: 0)
-        let digest = SHA256.hash(data: Data("\(QEMUBaker.procedure)\u{0}\(machine)\u{0}\(commandLine)\u{0}\(image.warmup)".utf8))
+        let digest = SHA256.hash(
+            data: Data("\(QEMUBaker.procedure)\u{0}\(machine)\u{0}\(commandLine)\u{0}\(image.warmup)".utf8))
         return EngineIdentity(
             engine: "\(name)-\(accelerator.rawValue)", version: try await found().version,
             machine: digest.map { byte in (byte < 16 ? "0" : "") + String(byte, radix: 16) }.joined())
@@ -158,8 +161,8 @@ package actor QEMUEngine: SandboxEngine {
         try await baker().bake(image, with: kind, into: directory, bootTimeout: .seconds(120), progress: progress)
     }
 
-    package func startShell(_ image: MachineImage, in directory: String, diskMiB: Int) async throws -> any Machine {
-        let overlay = try await overlays.path(for: image, diskMiB: diskMiB)
+    package func startShell(_ image: MachineImage, in directory: String) async throws -> any Machine {
+        let overlay = try await overlays.path(for: image)
         let disk = "\(directory)/disk.qcow2"
         try await NIOThreadPool.singleton.runIfActive { try copySmallFile(overlay, to: disk) }
         let arguments = QEMUArguments(

@@ -1,6 +1,6 @@
 import FoundationEssentials
-import GuestClient
 import Glibc
+import GuestClient
 import LinuxSystem
 import Logging
 import NIOCore
@@ -52,7 +52,8 @@ final class QEMUMachine: Machine {
     private static func connectSockets(in directory: String) throws -> (Descriptor, Descriptor) {
         let folder = try Descriptor.openDirectory(directory)
         return (
-            try UnixSocket.connect(in: folder, name: Socket.monitor), try UnixSocket.connect(in: folder, name: Socket.guest)
+            try UnixSocket.connect(in: folder, name: Socket.monitor),
+            try UnixSocket.connect(in: folder, name: Socket.guest)
         )
     }
 
@@ -61,6 +62,10 @@ final class QEMUMachine: Machine {
         try await monitor.execute(
             "migrate-incoming", "{\"uri\":\"fd:\(QEMUArguments.ChildDescriptor.deviceState)\"}", until: "RESUME",
             timeout: .seconds(30))
+    }
+
+    func growDisk(toMiB size: Int) async throws {
+        try await monitor.execute("block_resize", "{\"node-name\":\"root\",\"size\":\(size << 20)}")
     }
 
     func pause() async throws { try await monitor.execute("stop") }

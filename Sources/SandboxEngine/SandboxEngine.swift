@@ -93,10 +93,8 @@ package protocol SandboxEngine: Sendable {
 
     /// Starts a shell: a process that holds the image but is not a machine yet.
     ///
-    /// - Parameters:
-    ///   - directory: exists, is empty, and belongs to this machine.
-    ///   - diskMiB: the disk's size; at least that of the image.
-    func startShell(_ image: MachineImage, in directory: String, diskMiB: Int) async throws -> any Machine
+    /// - Parameter directory: exists, is empty, and belongs to this machine.
+    func startShell(_ image: MachineImage, in directory: String) async throws -> any Machine
 
     /// Takes over a machine that an earlier daemon left in `directory`; nil when its process is gone.
     func adopt(_ image: MachineImage, in directory: String) async throws -> (any Machine)?
@@ -112,6 +110,9 @@ package protocol Machine: Sendable {
 
     /// Loads the captured state and lets it run: a shell becomes a machine.
     func restore() async throws
+
+    /// Makes the disk larger and tells the guest, which must be running.
+    func growDisk(toMiB size: Int) async throws
 
     /// Stops the virtual CPUs. Idempotent.
     func pause() async throws

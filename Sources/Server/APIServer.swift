@@ -40,7 +40,8 @@ package struct APIServer: Sendable {
         if let host = configuration.host { addresses.append(.tcp(host: host, port: configuration.port)) }
         return addresses.map { address in
             Listener(
-                address: address, responder: router(for: address).buildResponder(), drain: configuration.drain, logger: logger,
+                address: address, responder: router(for: address).buildResponder(), drain: configuration.drain,
+                logger: logger,
                 onListening: onListening)
         }
     }
@@ -61,7 +62,8 @@ package struct APIServer: Sendable {
             router.on(RouterPath(endpoint.path), method: endpoint.method) { request, context in
                 let caller = endpoint.isOpen ? nil : try authenticator.caller(of: request)
                 let call = APICall(
-                    request: request, context: context, caller: caller ?? .anonymous, heartbeat: configuration.heartbeat)
+                    request: request, context: context, caller: caller ?? .anonymous, heartbeat: configuration.heartbeat
+                )
                 return try await endpoint.handler(call)
             }
         }

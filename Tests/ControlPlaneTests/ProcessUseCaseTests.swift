@@ -1,5 +1,6 @@
 import GuestClient
 import GuestProtocol
+import LinuxSystem
 import MartletAPI
 import SandboxModel
 import Testing
@@ -39,7 +40,9 @@ struct ProcessUseCaseTests {
             let missing = try await exec(fixture, id, ExecRequest(cmd: .arguments(["no-such-command", "x"])))
             #expect(missing.exitCode == 127)
             #expect(missing.stderr == "no-such-command: command not found\n")
-            let plain = try await exec(fixture, id, ExecRequest(cmd: .arguments(["/etc/hostname"])))
+            let file = fixture.scratch.path + "/plain"
+            try AtomicFile.write(Array("no program".utf8), to: file, mode: 0o644)
+            let plain = try await exec(fixture, id, ExecRequest(cmd: .arguments([file])))
             #expect(plain.exitCode == 126)
             let error = await #expect(throws: MartletError.self) {
                 try await exec(fixture, id, ExecRequest(cmd: .shell("true"), cwd: "/no/such/directory"))

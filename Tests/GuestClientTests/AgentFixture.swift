@@ -23,7 +23,8 @@ struct AgentFixture {
             agent.run()
         }
         let connection = try await GuestConnection.start(
-            descriptor: ends[0], takeover: false, group: NIOSingletons.posixEventLoopGroup, logger: Logger(label: "test"))
+            descriptor: ends[0], takeover: false, group: NIOSingletons.posixEventLoopGroup,
+            logger: Logger(label: "test"))
         try await connection.waitUntilSynchronized()
         do {
             try await body(AgentFixture(connection: connection))
@@ -76,7 +77,8 @@ final class HostileGuest: Sendable {
         var ends: [Int32] = [-1, -1]
         try SystemError.check(clinux_socketpair(&ends), "socketpair")
         let connection = try await GuestConnection.start(
-            descriptor: ends[0], takeover: false, group: NIOSingletons.posixEventLoopGroup, logger: Logger(label: "test"))
+            descriptor: ends[0], takeover: false, group: NIOSingletons.posixEventLoopGroup,
+            logger: Logger(label: "test"))
         let guest = HostileGuest(connection: connection, descriptor: Descriptor(owning: ends[1]))
         let marker = try await guest.receive(SyncMarker.length)
         try guest.send(marker)

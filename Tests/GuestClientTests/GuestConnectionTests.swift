@@ -73,7 +73,9 @@ import Testing
     @Test func `letting go of a stream frees its place in the guest`() async throws {
         try await AgentFixture.with { fixture in
             // More than the agent allows at once: each must be gone before the last can start.
-            for _ in 0..<1500 { _ = fixture.connection.open(.watchFiles, WatchFiles(path: "/", recursive: false).encoded) }
+            for _ in 0..<1500 {
+                _ = fixture.connection.open(.watchFiles, WatchFiles(path: "/", recursive: false).encoded)
+            }
             _ = try await fixture.connection.ping()
             _ = try await fixture.connection.watch(WatchFiles(path: "/", recursive: false))
         }
@@ -110,7 +112,9 @@ import Testing
         let guest = try await HostileGuest.start()
         let stream = guest.connection.open(.readFile, ReadFile(path: "/x").encoded, window: 1000)
         let open = try #require(try await guest.receiveFrame())
-        for _ in 0..<2 { try guest.send(Frame(stream: open.stream, kind: .data, payload: [UInt8](repeating: 1, count: 600))) }
+        for _ in 0..<2 {
+            try guest.send(Frame(stream: open.stream, kind: .data, payload: [UInt8](repeating: 1, count: 600)))
+        }
         var seen = 0
         let error = await #expect(throws: MartletError.self) {
             while case .data(_, let bytes)? = try await stream.next() { seen += bytes.count }

@@ -55,7 +55,7 @@ extension Sample {
             "Thaw",
             Thaw(
                 wallClockNanoseconds: 1_700_000_000_000_000_000, entropy: [9, 8], hostname: "h", machineID: "m",
-                environment: ["A=1", "B="], diskBytes: 1 << 32)),
+                environment: ["A=1", "B="], diskBytes: 1 << 32, user: "u")),
         Sample("Thawed", Thawed(clockSet: true, generatorReseeded: false, identitySet: true, diskGrown: false)),
         Sample("GuestMetrics", metrics),
     ]

@@ -3,6 +3,10 @@ import MartletAPI
 import SandboxModel
 import Testing
 
+private struct Ignored: Decodable {
+    init(from decoder: any Decoder) throws {}
+}
+
 @Suite("Requests on the wire")
 struct RequestCodingTests {
     private func decode<T: Decodable>(_ type: T.Type, _ json: String) throws -> T {
@@ -10,8 +14,7 @@ struct RequestCodingTests {
     }
 
     private func keys(_ value: some Encodable) throws -> Set<String> {
-        struct Any: Decodable { init(from decoder: any Decoder) throws {} }
-        return Set(try JSONDecoder().decode([String: Any].self, from: try JSONEncoder().encode(value)).keys)
+        return Set(try JSONDecoder().decode([String: Ignored].self, from: try JSONEncoder().encode(value)).keys)
     }
 
     @Test("A command is a list or a line for the shell")

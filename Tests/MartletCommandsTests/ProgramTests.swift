@@ -64,9 +64,6 @@ import Testing
         let version = try martlet("version", "-o", "json")
         #expect(version.code == 0)
         #expect(version.output.contains("\"client\""))
-        let remove = try martlet("rm", "x")
-        #expect(remove.code == 125)
-        #expect(remove.errors.contains("nothing listens"))
         #expect(try martlet("completion", "fish").output.contains("martlet"))
     }
 }

@@ -37,7 +37,7 @@ struct NodeFixture {
             directory: imagesDirectory, templatesDirectory: "\(repository)/templates",
             guestAgent: "\(repository)/libexec/martlet-guest", logger: logger)
         let engine = QEMUEngine(
-            configuration: .init(directory: "\(directory)/qemu", translationBufferMiB: Int(ProcessInfo.processInfo.environment["TB"] ?? "32")!), logger: logger,
+            configuration: .init(directory: "\(directory)/qemu"), logger: logger,
             group: NIOSingletons.posixEventLoopGroup)
         try FileManager.default.createDirectory(atPath: "\(directory)/qemu", withIntermediateDirectories: true)
         return try Node(

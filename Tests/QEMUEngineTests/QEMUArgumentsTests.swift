@@ -91,8 +91,9 @@ import Testing
     }
 
     @Test func `each missing piece names its remedy`() {
-        guard case .none(let module) = HostAccelerator.candidate(
-            processorFlags: "svm", canOpenDevice: false, deviceExists: false),
+        guard
+            case .none(let module) = HostAccelerator.candidate(
+                processorFlags: "svm", canOpenDevice: false, deviceExists: false),
             case .none(let group) = HostAccelerator.candidate(
                 processorFlags: "svm", canOpenDevice: false, deviceExists: true)
         else {

@@ -57,6 +57,10 @@ struct BadInputTests {
                     .post, "/v1/sandboxes/\(id)/processes", #"{"cmd":"true","pty":{"rows":1,"cols":1,"x":1}}"#)
                 #expect(answer.status == 400)
                 #expect(try answer.error().details["field"] == "pty.x")
+                let unfit = try await client.call(
+                    .post, "/v1/sandboxes/\(id)/processes",
+                    #"{"cmd":"true","timeout_seconds":1.5,"pty":{"rows":70000,"cols":1}}"#)
+                #expect(try unfit.error().details["field"] == "pty.rows")
                 let missing = try await client.call(
                     .post, "/v1/sandboxes/\(id)/processes", #"{"cmd":"true","pty":{"rows":1}}"#)
                 #expect(try missing.error().details["field"] == "pty.cols")

@@ -49,7 +49,7 @@ struct HostRouteTests {
                 _ = try await client.call(.post, "/v1/sandboxes/\(id)/exec", #"{"cmd":"true"}"#)
                 let text = try await client.call(.get, "/metrics").text
                 #expect(text.contains("# TYPE sandbox_create_duration_seconds histogram"))
-                #expect(text.contains(#"sandbox_create_duration_seconds_bucket{backend="test",phase="total",le="+Inf"}"#))
+                #expect(text.contains(#"sandbox_create_duration_seconds_count{backend="test",phase="total"}"#))
                 #expect(text.contains(#"exec_total{outcome="succeeded"}"#))
                 #expect(text.contains(#"sandboxes{state="running"} 1"#))
                 #expect(text.contains(#"route="/v1/sandboxes/{id}""#))
@@ -85,7 +85,8 @@ struct HostRouteTests {
         }
         try await ServerFixture.with(configure: { $0.openAPIPath = "/no/such/file" }) { fixture in
             try await fixture.routed { client in
-                #expect(try await client.call(.get, "/openapi.yaml").status == 404)
+                let answer = try await client.call(.get, "/openapi.yaml")
+                #expect(answer.status == 404)
             }
         }
     }

@@ -1,3 +1,4 @@
+import GuestClient
 import HTTPTypes
 import MartletAPI
 import SandboxModel

@@ -1,4 +1,5 @@
-import FoundationEssentials
+import ControlPlane
+import GuestClient
 import HTTPTypes
 import MartletAPI
 import SandboxModel

@@ -26,7 +26,8 @@ enum CommandCheck {
         // Each string takes four more bytes for its length.
         let size = (arguments + environment).reduce(directory.utf8.count + user.utf8.count) { $0 + $1.utf8.count + 4 }
         guard size <= maxBytes else {
-            throw .invalid("cmd", "is larger than \(maxBytes) bytes together with env; put bulk data in a file or stdin")
+            throw .invalid(
+                "cmd", "is larger than \(maxBytes) bytes together with env; put bulk data in a file or stdin")
         }
         return StartProcess(
             arguments: arguments, environment: environment, workingDirectory: directory, user: user)
@@ -44,8 +45,8 @@ enum CommandCheck {
     /// Milliseconds of a time-out given in seconds.
     static func milliseconds(_ seconds: Double, allowsZero: Bool) throws(MartletError) -> UInt64 {
         guard seconds.isFinite, allowsZero ? seconds >= 0 : seconds > 0, seconds <= maxTimeoutSeconds else {
-            throw .invalid(
-                "timeout_seconds", "\(seconds) is not \(allowsZero ? "from 0" : "above 0") up to \(Int(maxTimeoutSeconds))")
+            let start = allowsZero ? "from 0" : "above 0"
+            throw .invalid("timeout_seconds", "\(seconds) is not \(start) up to \(Int(maxTimeoutSeconds))")
         }
         return seconds == 0 ? 0 : max(1, UInt64((seconds * 1000).rounded()))
     }

@@ -10,7 +10,9 @@ enum GuestPath {
     static func checked(_ path: String, field: String = "path") throws(MartletError) -> String {
         guard path.utf8.count <= maxBytes else { throw .invalid(field, "is longer than \(maxBytes) bytes") }
         guard !path.utf8.contains(0) else { throw .invalid(field, "holds a NUL byte") }
-        guard path.utf8.first == UInt8(ascii: "/") else { throw .invalid(field, "must be absolute, such as /root/file") }
+        guard path.utf8.first == UInt8(ascii: "/") else {
+            throw .invalid(field, "must be absolute, such as /root/file")
+        }
         var components: [Substring.UTF8View] = []
         for component in path.utf8.split(separator: UInt8(ascii: "/")) {
             if component.elementsEqual(".".utf8) { continue }

@@ -1,8 +1,9 @@
-import struct FoundationEssentials.Data
 import GuestClient
 import GuestProtocol
 import MartletAPI
 import SandboxModel
+
+import struct FoundationEssentials.Data
 
 extension ProcessResource {
     /// What the guest tells of a process. Its times are the guest's clock.

@@ -12,7 +12,9 @@ package struct Processes: Sendable {
     ///
     /// - Throws: `invalid_argument` (also for a command that is not there, with `details.reason`), `not_found`,
     ///   `failed_precondition`, `resource_exhausted`, `unavailable`.
-    package func start(_ sandbox: String, _ request: StartProcessRequest, caller: Caller) async throws -> ProcessResource {
+    package func start(
+        _ sandbox: String, _ request: StartProcessRequest, caller: Caller
+    ) async throws -> ProcessResource {
         var message = try CommandCheck.process(
             cmd: request.cmd, cwd: request.cwd, env: request.env, user: request.user)
         message.takesInput = request.stdin ?? (request.pty != nil)

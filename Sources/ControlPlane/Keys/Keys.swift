@@ -59,7 +59,8 @@ package final class Keys: Sendable {
             let known = records.withLock { $0.first { $0.hash == hash } }
             guard known?.revokedAt == nil else {
                 throw MartletError(
-                    .failedPrecondition, "API key: \(path): the key in this file was revoked; remove the file for a new one")
+                    .failedPrecondition,
+                    "API key: \(path): the key in this file was revoked; remove the file for a new one")
             }
             if known == nil { try await add(key, label: Keys.fileLabel, isAdmin: true, maxSandboxes: nil) }
             return false

@@ -14,7 +14,8 @@ enum EnvironmentCheck {
         var pairs: [String] = []
         for (name, value) in variables.sorted(by: { $0.key < $1.key }) {
             guard isName(name) else {
-                throw .invalid(field, "'\(name.printable)' is no name: letters, digits and _, no digit first, up to 255")
+                throw .invalid(
+                    field, "'\(name.printable)' is no name: letters, digits and _, no digit first, up to 255")
             }
             guard !value.utf8.contains(0) else { throw .invalid("\(field).\(name)", "holds a NUL byte") }
             let pair = "\(name)=\(value)"

@@ -11,7 +11,8 @@ package struct SandboxFilter: Sendable {
     /// `next_cursor` of the page before.
     package var cursor: String?
 
-    package init(state: SandboxState? = nil, metadata: [String: String] = [:], limit: Int = 100, cursor: String? = nil) {
+    package init(state: SandboxState? = nil, metadata: [String: String] = [:], limit: Int = 100, cursor: String? = nil)
+    {
         self.state = state
         self.metadata = metadata
         self.limit = limit

@@ -19,9 +19,11 @@ extension Sandboxes {
     func expire(_ record: SandboxRecord) async {
         do {
             let kind = record.state == .failed ? "state" : "expired"
-            let message = record.state == .failed ? "the failed sandbox's record is dropped" : "its time-out was reached"
+            let message =
+                record.state == .failed ? "the failed sandbox's record is dropped" : "its time-out was reached"
             guard try await end(record.id, kind: kind, message: message) else { return }
-            Counter(label: "reclaim_total", dimensions: [("kind", kind == "expired" ? "expired" : "failed")]).increment()
+            let reclaimed = kind == "expired" ? "expired" : "failed"
+            Counter(label: "reclaim_total", dimensions: [("kind", reclaimed)]).increment()
         } catch {
             logger.error(
                 "ending a sandbox failed", metadata: ["sandbox.id": "\(record.id)", "error": "\(error)"])
@@ -111,7 +113,8 @@ extension Sandboxes {
     private func dropOldestFailed() {
         let failed = index.all.filter { $0.state == .failed }
         guard failed.count > configuration.maxFailedRecords else { return }
-        let surplus = failed.sorted { $0.expiresAt < $1.expiresAt }.prefix(failed.count - configuration.maxFailedRecords)
+        let tooMany = failed.count - configuration.maxFailedRecords
+        let surplus = failed.sorted { $0.expiresAt < $1.expiresAt }.prefix(tooMany)
         for record in surplus { _ = index.change(record.id) { $0.expiresAt = .now } }
     }
 }

@@ -123,7 +123,8 @@ package final class Templates: Sendable {
                 ?? MartletError(
                     error is CancellationError ? .unavailable : .internal, "build template: \(log.template): \(error)")
             log.end(failure)
-            logger.error("building a template failed", metadata: ["template": "\(log.template)", "error": "\(failure)"])
+            logger.error(
+                "building a template failed", metadata: ["template": "\(log.template)", "error": "\(failure)"])
         }
     }
 }

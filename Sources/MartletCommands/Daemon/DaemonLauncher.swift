@@ -10,6 +10,8 @@ import SandboxModel
 struct DaemonLauncher: Sendable {
     let data: DataDirectory
     let environment: [String: String]
+    /// Whether the user is told that a daemon was started.
+    var announces = true
 
     /// Descriptors the daemon finds its parent's ends at.
     static let readyDescriptor: Int32 = 3
@@ -71,6 +73,7 @@ struct DaemonLauncher: Sendable {
         lock.release()
         let answer = String(decoding: try ready.readAll(limit: 65_536), as: UTF8.self)
         guard answer.hasPrefix(Self.readyWord) else { throw failure(answer, logStart: logStart) }
+        guard announces else { return }
         Console.note("started the daemon (pid \(child.pid), log \(data.daemonLog))")
     }
 

@@ -6,8 +6,8 @@ enum Hint {
         let message = error.message.lowercased()
         switch error.code {
         case .unauthenticated: return "set MARTLET_API_KEY, or run 'martlet env' on the server's machine to see it"
-        case .failedPrecondition where message.contains("template") && message.contains("built"):
-            return "build it with 'martlet template build NAME' ('martlet template ls' shows which there are)"
+        // Where the message says it itself, a hint would only repeat it.
+        case _ where message.contains("martlet "): return nil
         case .failedPrecondition where message.contains("qemu"), .unsupported:
             return "'martlet doctor' tells what this machine can do and what is missing"
         case .notFound where message.contains("template"): return "'martlet template ls' shows which there are"

@@ -32,6 +32,9 @@ struct APICall: Sendable {
     }
 
     /// Reads the whole body as JSON.
+    ///
+    /// Never inlined: doing so makes the optimiser of Swift 6.3.1 crash while it splits a calling coroutine.
+    @inline(never)
     func decode<Body: APIRequest>(_ type: Body.Type = Body.self) async throws -> Body {
         try StrictJSON.decode(type, from: try await body())
     }

@@ -27,7 +27,7 @@ enum StrictJSON {
         } catch let error as MartletError {
             throw error
         } catch let error as DecodingError {
-            throw described(error)
+            throw UnfitNumber.error(decoding: type, from: data, after: error) ?? described(error)
         } catch {
             throw .invalid("body", "is not valid JSON")
         }

@@ -1,0 +1,34 @@
+import ArgumentParser
+import MartletBench
+import SandboxModel
+
+/// The way of every benchmark from its options to its output.
+enum BenchSession {
+    /// Runs a benchmark, prints what it found, and ends with 1 when something that must hold does not.
+    ///
+    /// An interruption ends it orderly: daemons and machines are gone when this throws. A second one is not waited for.
+    static func run(
+        _ options: BenchOptions, runs: Int,
+        _ benchmark: @escaping @Sendable (BenchContext) async throws -> BenchReport
+    ) async throws {
+        guard (1...100_000).contains(runs) else { throw ValidationError("-n \(runs) is outside 1...100000") }
+        let display = BenchDisplay()
+        defer { display.finish() }
+        let context = try options.context(runs: runs) { display.show($0) }
+        let signals = Signals()
+        let report = try await withThrowingTaskGroup(of: BenchReport?.self) { group in
+            group.addTask { try await benchmark(context) }
+            group.addTask {
+                for await number in signals.stream where signals.interruption == number { return nil }
+                return nil
+            }
+            defer { group.cancelAll() }
+            return try await group.next() ?? nil
+        }
+        display.finish()
+        if let number = signals.interruption { throw ExitCode(128 + number) }
+        guard let report else { throw CancellationError() }
+        try options.output.show(report) { BenchTable.text(report) }
+        if !report.hasPassed { throw ExitCode(1) }
+    }
+}

@@ -1,0 +1,109 @@
+import FoundationEssentials
+import Glibc
+import LinuxSystem
+import Testing
+
+@testable import MartletBench
+@testable import MartletCommands
+
+/// The built program on real machines; it needs the template to be built.
+@Suite(.serialized, .timeLimit(.minutes(5)), .enabled(if: BenchRunTests.isTemplateBuilt, "template base is not built"))
+struct BenchRunTests {
+    private static var repository: String {
+        #filePath.split(separator: "/").dropLast(3).reduce("") { "\($0)/\($1)" }
+    }
+
+    private static var images: String {
+        let given = Session.environment["MARTLET_TEST_IMAGES"] ?? ""
+        return given.isEmpty ? repository + "/.cache/images" : given
+    }
+
+    static var isTemplateBuilt: Bool { access(images + "/templates/base.json", F_OK) == 0 }
+
+    /// Starts `martlet bench` with a temporary directory of its own, which shows what it leaves behind.
+    private func start(_ arguments: [String], in directory: String) throws -> ProcessHandle {
+        let folder = Installation.runningExecutable.split(separator: "/").dropLast().joined(separator: "/")
+        let program = "/\(folder)/martlet"
+        let environment = [
+            "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "TMPDIR=\(directory)/tmp", "MARTLET_DATA=\(directory)/data",
+            "MARTLET_IMAGES=\(Self.images)", "MARTLET_TEMPLATES=\(Self.repository)/templates",
+            "MARTLET_GUEST_AGENT=\(Self.repository)/libexec/martlet-guest",
+        ]
+        let (output, errors) = (
+            try Descriptor.open(directory + "/out", O_WRONLY | O_CREAT),
+            try Descriptor.open(directory + "/err", O_WRONLY | O_CREAT)
+        )
+        #expect(mkdir(directory + "/tmp", 0o700) == 0)
+        let child = try ChildProcess.spawn(
+            SpawnRequest(
+                program: program, arguments: [program, "bench"] + arguments, environment: environment,
+                descriptors: [nil, output.number, errors.number]))
+        withExtendedLifetime((output, errors)) {}
+        return try ProcessHandle.open(pid: child.pid)
+    }
+
+    private func exitCode(of process: ProcessHandle) async throws -> Int32 {
+        try await Blocking.run {
+            var status: Int32 = 0
+            guard waitpid(process.pid, &status, 0) == process.pid else {
+                throw SystemError("wait", "bench", errno: errno)
+            }
+            return status & 0x7F == 0 ? (status >> 8) & 0xFF : 128 + status & 0x7F
+        }
+    }
+
+    private func expectNothingIsLeft(_ directory: String) throws {
+        #expect(try FileManager.default.contentsOfDirectory(atPath: directory + "/tmp").isEmpty)
+        #expect(access(directory + "/data", F_OK) != 0, "the user's own data directory is not touched")
+        for name in try FileManager.default.contentsOfDirectory(atPath: "/proc") where pid_t(name) != nil {
+            let words = (try? AtomicFile.read("/proc/\(name)/cmdline")) ?? []
+            #expect(!String(decoding: words, as: UTF8.self).contains(directory), "process \(name) is left")
+        }
+    }
+
+    @Test func createsAreMeasuredInEveryModeAndNothingIsLeft() async throws {
+        try await ScratchDirectory.with { scratch in
+            let process = try start(
+                ["create", "-n", "2", "--concurrency", "2", "--churn", "5", "--no-baseline", "-o", "json"],
+                in: scratch.path)
+            let code = try await exitCode(of: process)
+            let errors = String(decoding: try AtomicFile.read(scratch.path + "/err"), as: UTF8.self)
+            #expect(code == 0 && errors.isEmpty, "\(errors)")
+            let report = try JSONDecoder().decode(
+                BenchReport.self, from: Data(try AtomicFile.read(scratch.path + "/out")))
+            for mode in ["warm", "shell", "cold"] {
+                let row = try #require(report.rows.first { $0.name == "create \(mode)" })
+                #expect(row.concurrency == 2 && row.statistics.runs == 2 && row.statistics.min > 0)
+                #expect(row.phases["thaw"]?.runs == 2)
+            }
+            #expect(report.changes.count == 6 && report.checks.count == 4)
+            #expect(report.checks.allSatisfy(\.passed), "\(report.checks)")
+            try expectNothingIsLeft(scratch.path)
+        }
+    }
+
+    @Test func anInterruptionLeavesNothingBehind() async throws {
+        try await ScratchDirectory.with { scratch in
+            let process = try start(["create", "-n", "1000", "--concurrency", "1"], in: scratch.path)
+            // Once its daemon has made a machine it is in the middle of its work.
+            while ProcessFacts(pid: process.pid).children.allSatisfy({ ProcessFacts(pid: $0).children.isEmpty }) {
+                try #require(!process.hasEnded)
+                try await Task.sleep(for: .milliseconds(20))
+            }
+            process.signal(SIGINT)
+            #expect(try await exitCode(of: process) == 130)
+            #expect(try AtomicFile.read(scratch.path + "/out").isEmpty)
+            try expectNothingIsLeft(scratch.path)
+        }
+    }
+
+    @Test func aTemplateThatIsNotThereIsSaidSo() async throws {
+        try await ScratchDirectory.with { scratch in
+            let process = try start(["exec", "-T", "nothing-like-it"], in: scratch.path)
+            #expect(try await exitCode(of: process) == 125)
+            let errors = String(decoding: try AtomicFile.read(scratch.path + "/err"), as: UTF8.self)
+            #expect(errors.contains("nothing-like-it"))
+            try expectNothingIsLeft(scratch.path)
+        }
+    }
+}

@@ -133,8 +133,8 @@ let package = Package(
         tests(
             "MartletBenchTests",
             [
-                "MartletBench", "MartletCommands", "SandboxModel", "LinuxSystem", "martlet", .arguments, .nioCore,
-                .crypto,
+                "MartletBench", "MartletCommands", "MartletClient", "SandboxModel", "LinuxSystem", "martlet",
+                .arguments, .nioCore, .crypto,
             ]),
         tests("ControlStoreTests", ["ControlStore", "SandboxModel", .grdb]),
         tests(

@@ -19,5 +19,9 @@ final class FileLock: Sendable {
         self.descriptor = descriptor
     }
 
-    deinit { Glibc.close(descriptor) }
+    deinit {
+        // Unlocked first: a child on its way to exec may share the descriptor a moment longer than we do.
+        flock(descriptor, LOCK_UN)
+        Glibc.close(descriptor)
+    }
 }

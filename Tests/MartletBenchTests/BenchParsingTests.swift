@@ -1,4 +1,5 @@
 import ArgumentParser
+import MartletClient
 import Testing
 
 @testable import MartletBench

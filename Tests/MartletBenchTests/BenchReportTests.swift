@@ -45,7 +45,8 @@ import Testing
         let encoder = JSONEncoder()
         encoder.outputFormatting = .sortedKeys
         let bytes = try encoder.encode(Samples.full)
-        #expect(try encoder.encode(JSONDecoder().decode(BenchReport.self, from: bytes)) == bytes)
+        let read = try JSONDecoder().decode(BenchReport.self, from: bytes)
+        #expect(try encoder.encode(read) == bytes)
     }
 
     @Test func oneCheckThatFailsIsAFailure() {

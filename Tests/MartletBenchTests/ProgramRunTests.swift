@@ -28,7 +28,7 @@ import Testing
 
     @Test func aProgramThatIsNotThereIsAnError() async throws {
         try await ScratchDirectory.with { scratch in
-            await #expect(throws: (any Error).self) {
+            _ = await #expect(throws: (any Error).self) {
                 try await ProgramRun.run("/does/not/exist", [], log: scratch.path + "/log")
             }
         }

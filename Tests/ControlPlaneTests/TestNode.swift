@@ -27,6 +27,8 @@ final class TestNode: NodeService {
         var createGate: (@Sendable () async -> Void)?
         var removedTemplates: [String] = []
         var eventSource: AsyncStream<NodeEvent>.Continuation?
+        /// What nobody has taken yet.
+        var waitingEvents: [NodeEvent] = []
     }
 
     private let state = Mutex(State())
@@ -46,9 +48,13 @@ final class TestNode: NodeService {
 
     /// The machine ends by itself, as a VMM that was killed.
     func crash(_ id: SandboxID, reason: String) {
-        let (machine, source) = state.withLock { ($0.machines.removeValue(forKey: id), $0.eventSource) }
+        let machine = state.withLock { state in
+            let event = NodeEvent.ended(id, reason: reason)
+            let isTaken = if case .enqueued? = state.eventSource?.yield(event) { true } else { false }
+            if !isTaken { state.waitingEvents.append(event) }
+            return state.machines.removeValue(forKey: id)
+        }
         machine?.connection.close()
-        source?.yield(.ended(id, reason: reason))
     }
 
     // MARK: NodeService
@@ -56,7 +62,11 @@ final class TestNode: NodeService {
     /// A new stream each time, so that a control plane may be started again on the same node.
     var events: AsyncStream<NodeEvent> {
         let (stream, source) = AsyncStream.makeStream(of: NodeEvent.self)
-        state.withLock { $0.eventSource = source }
+        state.withLock { state in
+            for event in state.waitingEvents { source.yield(event) }
+            state.waitingEvents = []
+            state.eventSource = source
+        }
         return stream
     }
 

@@ -60,12 +60,8 @@ import Testing
             let huge = [UInt8](repeating: UInt8(ascii: "["), count: 100 << 20)
             #expect(try answer(post + "Content-Length: \(huge.count)\r\n\r\n", huge).hasPrefix("HTTP/1.1 413"))
             #expect(try answer(post + "Content-Length: 7\r\n\r\n", Array("{\"cpus\"".utf8)).hasPrefix("HTTP/1.1 400"))
-            #expect(
-                try answer(
-                    post + "Content-Length: 16\r\n\r\n",
-                    Array("{\"name\":\"\u{e9}".utf8.dropLast()) + [0xff, 0x22, 0x7d, 0x20, 0x20]
-                )
-                .hasPrefix("HTTP/1.1 400"))
+            let mangled = Array("{\"name\":\"".utf8) + [0xff, 0xfe] + Array("\"}".utf8)
+            #expect(try answer(post + "Content-Length: \(mangled.count)\r\n\r\n", mangled).hasPrefix("HTTP/1.1 400"))
             let unknown = Array("{\"cpu\": 1}".utf8)
             let refusal = try answer(post + "Content-Length: \(unknown.count)\r\n\r\n", unknown)
             #expect(refusal.hasPrefix("HTTP/1.1 400"))
@@ -121,6 +117,7 @@ import Testing
             let refused = await code { _ = try await fixture.create() }
             #expect(refused == .resourceExhausted)
             #expect(try await fixture.output(first, "echo up") == "up")
+            filler.close()
             unlink("\(directory)/filler")
             let second = try await fixture.create()
             #expect(try await fixture.output(second, "echo up") == "up")

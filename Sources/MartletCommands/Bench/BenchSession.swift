@@ -1,4 +1,5 @@
 import ArgumentParser
+import Glibc
 import MartletBench
 import SandboxModel
 
@@ -19,7 +20,7 @@ enum BenchSession {
         let report = try await withThrowingTaskGroup(of: BenchReport?.self) { group in
             group.addTask { try await benchmark(context) }
             group.addTask {
-                for await number in signals.stream where signals.interruption == number { return nil }
+                for await number in signals.stream where number != SIGWINCH { return nil }
                 return nil
             }
             defer { group.cancelAll() }

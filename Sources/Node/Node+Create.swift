@@ -61,6 +61,16 @@ extension Node {
     private func creatingEnded() {
         creating -= 1
         signalRefill()
+        guard creating == 0 else { return }
+        let waiters = waitingForCreates
+        waitingForCreates = []
+        for waiter in waiters { waiter.resume() }
+    }
+
+    /// Returns when no create is under way: such a one holds a machine that is in no list yet.
+    func waitForCreates() async {
+        guard creating > 0 else { return }
+        await withCheckedContinuation { waitingForCreates.append($0) }
     }
 
     /// A machine that has confirmed its thaw: a warm one if there is one, else a shell, else a new one. A machine

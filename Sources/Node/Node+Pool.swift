@@ -88,9 +88,13 @@ extension Node {
                 keep(spare, key, \.shells)
             }
         } catch {
-            // A host that cannot start machines now is asked again when something changes, not in a loop.
-            logger.warning("could not make a machine ready", metadata: ["error": "\(error)"])
-            pools[key] = nil
+            // A host that cannot start machines now is asked again when something changes, not in a loop. What was
+            // ready is given up with the pool: in no list, nobody would end it.
+            if !(error is CancellationError) {
+                logger.warning("could not make a machine ready", metadata: ["error": "\(error)"])
+            }
+            let given = pools.removeValue(forKey: key)
+            for spare in (given?.warm ?? []) + (given?.shells ?? []) { await dispose(spare.machine, spare.directory) }
         }
     }
 

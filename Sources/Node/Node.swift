@@ -27,6 +27,7 @@ package actor Node: NodeService, Service {
     var running: [SandboxID: RunningSandbox] = [:]
     /// Sandboxes between admission and hand-out: they count against the limit.
     var creating = 0
+    var waitingForCreates: [CheckedContinuation<Void, Never>] = []
     var prepared: [PreparedImage.Key: PreparedImage] = [:]
     var pools: [PreparedImage.Key: MachinePool] = [:]
     var isShuttingDown = false
@@ -62,6 +63,7 @@ package actor Node: NodeService, Service {
 
     private func shutDown() async {
         isShuttingDown = true
+        await waitForCreates()
         await drainPools()
         guard configuration.stopsSandboxesOnShutdown else { return }
         for id in running.keys { try? await destroy(id) }

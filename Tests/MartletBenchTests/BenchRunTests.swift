@@ -83,6 +83,28 @@ struct BenchRunTests {
         }
     }
 
+    @Test func anInterruptionLeavesNothingBehind() async throws {
+        try await ScratchDirectory.with { scratch in
+            let process = try start(["create", "-n", "1000", "--concurrency", "2"], in: scratch.path)
+            // Whatever fails below, nothing of this goes on after the test.
+            defer {
+                if !process.hasEnded {
+                    for daemon in ProcessFacts(pid: process.pid).children { kill(daemon, SIGTERM) }
+                    process.signal(SIGKILL)
+                }
+            }
+            // Once its daemon has made a machine it is in the middle of its work.
+            while ProcessFacts(pid: process.pid).children.allSatisfy({ ProcessFacts(pid: $0).children.isEmpty }) {
+                try #require(!process.hasEnded)
+                try await Task.sleep(for: .milliseconds(20))
+            }
+            process.signal(SIGINT)
+            #expect(try await exitCode(of: process) == 130)
+            #expect(try AtomicFile.read(scratch.path + "/out").isEmpty)
+            try expectNothingIsLeft(scratch.path)
+        }
+    }
+
     @Test func aTemplateThatIsNotThereIsSaidSo() async throws {
         try await ScratchDirectory.with { scratch in
             let process = try start(["exec", "-T", "nothing-like-it"], in: scratch.path)

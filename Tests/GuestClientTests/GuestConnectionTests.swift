@@ -112,9 +112,7 @@ import Testing
         let guest = try await HostileGuest.start()
         let stream = guest.connection.open(.readFile, ReadFile(path: "/x").encoded, window: 1000)
         let open = try #require(try await guest.receiveFrame())
-        for _ in 0..<2 {
-            try guest.send(Frame(stream: open.stream, kind: .data, payload: [UInt8](repeating: 1, count: 600)))
-        }
+        try guest.send(Frame(stream: open.stream, kind: .data, payload: [UInt8](repeating: 1, count: 1200)))
         var seen = 0
         let error = await #expect(throws: MartletError.self) {
             while case .data(_, let bytes)? = try await stream.next() { seen += bytes.count }

@@ -40,10 +40,12 @@ package struct NodeSandbox: Sendable {
     package var report: CreateReport
     /// True when an earlier daemon made it and this one took it over.
     package var isAdopted: Bool
+    /// `running` or `paused`.
+    package var state: SandboxState
 
     package init(
         id: SandboxID, template: String, isolation: Isolation, shape: MachineShape, diskMiB: Int,
-        report: CreateReport, isAdopted: Bool
+        report: CreateReport, isAdopted: Bool, state: SandboxState = .running
     ) {
         self.id = id
         self.template = template
@@ -52,6 +54,7 @@ package struct NodeSandbox: Sendable {
         self.diskMiB = diskMiB
         self.report = report
         self.isAdopted = isAdopted
+        self.state = state
     }
 }
 
@@ -201,6 +204,61 @@ package protocol NodeService: Sendable {
 
     /// The end of a sandbox's console.
     func consoleLog(of id: SandboxID) async throws -> [UInt8]
+
+    /// Captures a sandbox to storage and ends its machine; memory, processes and disk are kept until `resume`. Durable
+    /// when this returns: a paused sandbox survives a restart of the host. On failure the sandbox goes on running.
+    ///
+    /// - Throws: `not_found`; `failed_precondition` when it is paused already; `resource_exhausted` (disk full).
+    func pause(_ id: SandboxID) async throws -> CaptureReport
+
+    /// Lets a paused sandbox run again, or, from its disk, boots a paused or running one afresh.
+    ///
+    /// - Throws: `not_found`; `failed_precondition` when it runs (from memory), when its capture does not fit this host
+    ///   any more or is damaged; `resource_exhausted`; `unavailable` when the guest does not confirm the thaw. It is
+    ///   still paused then.
+    func resume(_ id: SandboxID, from source: ResumeSource) async throws -> NodeSandbox
+
+    /// Captures a running or paused sandbox under an id of its own; a running one goes on.
+    ///
+    /// - Throws: `not_found`, `resource_exhausted` (disk full), `unavailable`.
+    func snapshot(_ id: SandboxID, as spec: SnapshotSpec) async throws -> NodeSnapshot
+
+    /// Makes sandboxes that go on from where another one is, or from where a snapshot was taken.
+    ///
+    /// A running source is captured once, for all children; it goes on. Children fail one by one: the outcome tells
+    /// for each.
+    /// - Throws: what keeps all of them from being made: `not_found` (source), `failed_precondition` (the snapshot does
+    ///   not fit this host, or is damaged), `resource_exhausted`.
+    func fork(_ source: ForkSource, into children: [ForkSpec]) async throws -> ForkOutcome
+
+    /// Puts a sandbox, running or paused, back to where a snapshot of it was taken; what it did since is dropped. It
+    /// is as it was if this fails.
+    ///
+    /// - Throws: `not_found` (sandbox, snapshot), `failed_precondition`, `resource_exhausted`, `unavailable`.
+    func rewind(_ id: SandboxID, to snapshot: SnapshotID) async throws -> NodeSandbox
+
+    /// All snapshots on the node.
+    func snapshots() async -> [NodeSnapshot]
+
+    /// Removes a snapshot. Sandboxes made from it are not affected: they hold what they need of it.
+    ///
+    /// - Throws: `not_found`.
+    func removeSnapshot(_ id: SnapshotID) async throws
+
+    /// Writes a snapshot, with all it stands on, as one compressed stream.
+    ///
+    /// - Parameter sink: given the stream piece by piece; what it throws ends the export.
+    /// - Throws: `not_found`, `failed_precondition` (damaged).
+    func exportSnapshot(_ id: SnapshotID, to sink: @escaping @Sendable ([UInt8]) async throws -> Void) async throws
+
+    /// Reads what `exportSnapshot` wrote. Nothing is kept of a stream that is not whole.
+    ///
+    /// - Parameter source: the next piece of the stream; nil at its end.
+    /// - Throws: `invalid_argument` (not an export, damaged), `failed_precondition` (it does not fit this host),
+    ///   `resource_exhausted`.
+    func importSnapshot(
+        as id: SnapshotID, from source: @escaping @Sendable () async throws -> [UInt8]?
+    ) async throws -> NodeSnapshot
 
     /// What the node notices on its own; one consumer.
     var events: AsyncStream<NodeEvent> { get }

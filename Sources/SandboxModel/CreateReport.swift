@@ -10,6 +10,10 @@ public struct CreateReport: Sendable, Hashable, Codable {
         case cold
         /// The capture itself did not exist and was baked first.
         case baked
+        /// It goes on from a capture of another sandbox, or of itself.
+        case restored
+        /// It was booted from its own disk.
+        case booted
     }
 
     public var mode: Mode

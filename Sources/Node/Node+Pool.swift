@@ -15,10 +15,12 @@ extension Node {
         return nil
     }
 
-    /// A shell of this image, or nil.
-    func takeShell(_ image: PreparedImage) -> SpareMachine? {
-        while let spare = pools[image.key]?.shells.popLast() {
-            if spare.imageDigest == image.image.digest, spare.machine.guest.isOpen { return spare }
+    /// A shell of this image's base, or nil. Its slot is refilled in the background.
+    func takeShell(_ image: MachineImage) -> SpareMachine? {
+        let matching = prepared.first { $0.value.image.digest == image.digest }
+        guard let (key, template) = matching, template.image.diskBytes == image.diskBytes else { return nil }
+        while let spare = pools[key]?.shells.popLast() {
+            if spare.imageDigest == image.digest, spare.machine.guest.isOpen { return spare }
             retire(spare)
         }
         return nil
@@ -75,7 +77,7 @@ extension Node {
     private func fillOne(_ key: PreparedImage.Key) async {
         guard let image = prepared[key], let pool = pools[key] else { return }
         do {
-            let spare = try await startShell(image)
+            let spare = try await startShell(image.image, image.engine)
             if pool.warm.count < configuration.pool.warm {
                 do {
                     try await warm(spare.machine, image)
@@ -108,11 +110,16 @@ extension Node {
     /// Lets a shell become a guest that has done once what a hand-out and a first command will ask of it, and stops
     /// it: under emulation code runs slowly the first time. What this thaw sets, the real one sets again.
     private func warm(_ machine: any Machine, _ image: PreparedImage) async throws {
-        try await machine.restore()
-        try await thaw(
-            machine, hostname: "template-of-martlet-", environment: image.environment, user: image.user, diskBytes: 0)
+        try await machine.restore(image.image)
+        try await machine.guest.thaw(
+            Thaw.forCreate(
+                hostname: "template-of-martlet-", environment: image.origin.environment, user: image.origin.user,
+                diskMiB: nil)())
         let outcome = try await machine.guest.exec(StartProcess(arguments: ["/bin/true"]), outputLimit: 1024)
         try await machine.guest.forget(outcome.pid)
+        // The first capture of the sandbox should not be slower than the next.
+        _ = try await machine.guest.hold()
+        try await machine.guest.release()
         try await machine.pause()
     }
 

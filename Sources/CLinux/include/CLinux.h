@@ -136,4 +136,6 @@ int clinux_inotify_remove(int fd, int watch);
 // Private (not shared with anyone) and proportional bytes from /proc/PID/smaps_rollup.
 int clinux_process_memory(pid_t pid, uint64_t *private_bytes, uint64_t *proportional_bytes);
 
+#include "CLinuxMemory.h"
+
 #endif

@@ -44,7 +44,9 @@ package struct Boot {
         Console.say("agent \(AgentVersion.string) serves on \(ProtocolGeneration.portName)")
         var configuration = AgentConfiguration(
             descriptor: port, endsAtHangup: false, reaping: .everyChild, controlGroup: group,
-            machine: Machine(rootDevice: rootDevice, identity: identity), log: { Console.say($0) })
+            machine: Machine(
+                rootDevice: rootDevice, identity: identity, hostKeys: HostKeyFiles(directory: "/etc/ssh")),
+            log: { Console.say($0) })
         configuration.maxOpenFiles = 1 << 20
         try Agent(configuration).run()
     }

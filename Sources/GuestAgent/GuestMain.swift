@@ -33,6 +33,9 @@ private struct NoMachine: MachineControl {
     func setClock(nanoseconds: Int64) throws(SystemError) { throw refusal("set clock") }
     func reseed(entropy: [UInt8]) throws(SystemError) { throw refusal("reseed") }
     func setIdentity(hostname: String, machineID: String) throws(SystemError) { throw refusal("set identity") }
+    func renewGeneration() throws(SystemError) { throw refusal("renew generation") }
+    func dropConnections() throws(SystemError) { throw refusal("end connections") }
+    func removeHostKeys() throws(SystemError) -> [String] { throw refusal("remove host keys") }
     func growDisk(to bytes: UInt64) throws(SystemError) { throw refusal("grow disk") }
     func synchronize() throws(SystemError) { sync() }
     func powerOff() { exit(0) }

@@ -12,7 +12,7 @@ final class GuestChannelHandler: ChannelInboundHandler {
     private let takeover: Bool
     private let synchronized: EventLoopPromise<Void>
     private let logger: Logger
-    private var decoder = FrameDecoder(hunting: true)
+    private var decoder: FrameDecoder
     private var isSynchronized = false
     private var streams: [UInt32: WeakStream] = [:]
     private var deadlines: [UInt32: Scheduled<Void>] = [:]
@@ -22,6 +22,7 @@ final class GuestChannelHandler: ChannelInboundHandler {
 
     init(nonce: [UInt8], takeover: Bool, synchronized: EventLoopPromise<Void>, logger: Logger) {
         self.nonce = nonce
+        decoder = FrameDecoder(hunting: true, nonce: nonce)
         self.takeover = takeover
         self.synchronized = synchronized
         self.logger = logger

@@ -23,7 +23,8 @@ extension GuestConnection {
 
     /// Holds every program of the guest still, for a capture; the agent itself goes on answering.
     ///
-    /// They stay held until `release`, or until a thaw that kept all its promises, whatever `timeout` is. An agent
+    /// Nothing else is sent to the guest until `release`, which is to be called whatever comes of this: requests made in
+    /// between wait. Programs stay held until `release`, or until a thaw that kept all its promises, whatever `timeout` is. An agent
     /// that cannot hold programs says so in the answer; one too old to know of it fails with `unsupported`.
     ///
     /// - Parameters:

@@ -1,4 +1,5 @@
 import GuestClient
+import GuestProtocol
 import LinuxSystem
 import Logging
 import NIOPosix
@@ -58,6 +59,9 @@ extension Node {
             if options.resumes {
                 try await machine.guest.release()
                 watch.lap("release")
+            }
+            let pause = watch.totalMilliseconds
+            if options.resumes {
                 owner.start { [logger] in
                     do {
                         try await machine.mergeLayers()
@@ -72,12 +76,10 @@ extension Node {
             image.isBetweenFrames = isBetweenFrames
             var phases = watch.phases.merging(made.phases) { _, engine in engine }
             phases["capture"] = nil
-            let report = try await NIOThreadPool.singleton.runIfActive { [image] in
-                CaptureReport(
-                    capturedAt: capturedAt, pauseMilliseconds: watch.totalMilliseconds, phases: phases,
-                    memoryBytes: Node.allocatedBytes(image.pages.map { [$0] } ?? []),
-                    diskBytes: Node.allocatedBytes(image.layers))
-            }
+            let report = CaptureReport(
+                capturedAt: capturedAt, pauseMilliseconds: pause, phases: phases,
+                memoryBytes: Node.allocatedBytes(image.pages.map { [$0] } ?? []),
+                diskBytes: Node.allocatedBytes(image.layers))
             return FreshCapture(staged: staged, image: image, file: file, report: report)
         } catch {
             try? await machine.guest.release()

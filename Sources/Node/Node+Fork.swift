@@ -67,7 +67,9 @@ extension Node {
                     }
                 }
             }
-            return await group.reduce(into: [:]) { $0[$1.0] = $1.1 }
+            var results: [Int: Result<NodeSandbox, MartletError>] = [:]
+            for await (index, result) in group { results[index] = result }
+            return results
         }
         return ForkOutcome(report: source.report, children: children.indices.compactMap { made[$0] })
     }

@@ -1,3 +1,4 @@
+import GuestClient
 import GuestProtocol
 import LinuxSystem
 import Logging

@@ -1,5 +1,6 @@
 import GuestClient
 import GuestProtocol
+import LinuxSystem
 import Logging
 import SandboxEngine
 import SandboxModel
@@ -30,6 +31,27 @@ extension Node {
         guard configuration.pool.isEnabled, pools[image.key] == nil else { return }
         pools[image.key] = MachinePool()
         signalRefill()
+    }
+
+    /// Remembers that sandboxes of a base are forked: who forks once into many does so again.
+    func expectForks(of digest: String, _ count: Int) {
+        guard configuration.pool.isEnabled, let key = prepared.first(where: { $0.value.image.digest == digest })?.key
+        else { return }
+        let now = Clocks.monotonicNanoseconds
+        let until = now + configuration.pool.forkMemory.inNanoseconds
+        let known = pools[key]?.wantedShells(0, now: now) ?? 0
+        pools[key, default: MachinePool()].expectedForks = (max(count, known), until)
+        owner.start { [self] in
+            // Nobody forked again: what was kept ready for it goes.
+            try? await Task.sleep(for: configuration.pool.forkMemory + .milliseconds(100))
+            await trimShells(key)
+        }
+    }
+
+    private func trimShells(_ key: PreparedImage.Key) {
+        guard let pool = pools[key] else { return }
+        let wanted = pool.wantedShells(configuration.pool.shells, now: Clocks.monotonicNanoseconds)
+        while pools[key]?.shells.count ?? 0 > wanted, let spare = pools[key]?.shells.popLast() { retire(spare) }
     }
 
     private func retire(_ spare: SpareMachine) {
@@ -67,9 +89,11 @@ extension Node {
         guard !isShuttingDown else { return nil }
         let held = pools.values.reduce(0) { $0 + $1.costMiB }
         guard held + PoolConfiguration.warmCostMiB <= configuration.pool.memoryLimitMiB else { return nil }
+        let now = Clocks.monotonicNanoseconds
         let wanting = pools.filter { key, pool in
             prepared[key] != nil
-                && (pool.warm.count < configuration.pool.warm || pool.shells.count < configuration.pool.shells)
+                && (pool.warm.count < configuration.pool.warm
+                    || pool.shells.count < pool.wantedShells(configuration.pool.shells, now: now))
         }
         return wanting.min { $0.value.warm.count < $1.value.warm.count }?.key
     }

@@ -37,7 +37,9 @@ extension Node {
         let pausedAt = paused[info.id]?.capture.manifest.sandbox.generation ?? -1
         guard file.generation > pausedAt else { return false }
         do {
-            guard let machine = try await engine.adopt(file.base, in: directory) else { return false }
+            var base = file.base
+            base.diskBytes = UInt64(file.diskMiB) << 20
+            guard let machine = try await engine.adopt(base, in: directory) else { return false }
             do {
                 try await machine.resume()
                 _ = try await machine.guest.ping(timeout: .seconds(10))

@@ -123,7 +123,10 @@ package struct Boot {
             if metrics.memoryAvailable > 2 * reservedBytes {
                 try put("\(metrics.memoryAvailable - reservedBytes)", sandboxGroup + "/memory.max")
             }
-            return sandboxGroup
+            // What programs make among the control groups then lies below theirs, and is held and killed with them.
+            try SystemError.check(
+                clinux_mount(sandboxGroup, controlGroups, nil, UInt(MS_BIND), nil), "mount", controlGroups)
+            return controlGroups
         } catch {
             Console.say("programs run without limits: \(error)")
             return nil

@@ -48,7 +48,8 @@ enum BlockNode {
             let file = "{\"driver\":\"file\",\"filename\":\(jsonString(path))}"
             let name = jsonString(base(index))
             if let lower = below {
-                below = "{\"driver\":\"qcow2\",\"node-name\":\(name),\"read-only\":true,\"file\":\(file),\"backing\":\(lower)}"
+                below =
+                    "{\"driver\":\"qcow2\",\"node-name\":\(name),\"read-only\":true,\"file\":\(file),\"backing\":\(lower)}"
             } else {
                 below = "{\"driver\":\"raw\",\"node-name\":\(name),\"read-only\":true,\"file\":\(file)}"
             }

@@ -40,7 +40,8 @@ package struct MachineCompatibility: Sendable, Codable, Equatable {
         }
         let (theirs, ours) = (Double(timeStampKilohertz), Double(host.timeStampKilohertz))
         guard abs(theirs - ours) * MachineCompatibility.clockTolerance <= max(theirs, ours) else {
-            return "its clock counts \(timeStampKilohertz) kHz, and this host's \(host.timeStampKilohertz) kHz: time would go "
+            return
+                "its clock counts \(timeStampKilohertz) kHz, and this host's \(host.timeStampKilohertz) kHz: time would go "
                 + "wrong in the guest"
         }
         return nil

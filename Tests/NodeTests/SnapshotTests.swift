@@ -12,7 +12,9 @@ import Testing
             _ = try await fixture.output(of: "/bin/sh", "-c", "echo before > /root/file; sync", in: parent)
             let guest = try await fixture.node.guest(of: parent.id)
             let counter = try await guest.start(
-                StartProcess(arguments: ["/bin/sh", "-c", "i=0; while :; do i=$((i+1)); echo $i > /run/count; sleep 0.02; done"]))
+                StartProcess(arguments: [
+                    "/bin/sh", "-c", "i=0; while :; do i=$((i+1)); echo $i > /run/count; sleep 0.02; done",
+                ]))
             let outcome = try await fixture.node.fork(
                 .sandbox(parent.id), into: [ForkSpec(id: .random(), hostname: "child")])
             print("FORK", outcome.report)
@@ -34,7 +36,8 @@ import Testing
     @Test func `a paused sandbox is nothing but files, and goes on where it was`() async throws {
         try await NodeFixture.with { fixture in
             let sandbox = try await fixture.create()
-            _ = try await fixture.output(of: "/bin/sh", "-c", "echo kept > /run/memory; echo kept > /root/disk", in: sandbox)
+            _ = try await fixture.output(
+                of: "/bin/sh", "-c", "echo kept > /run/memory; echo kept > /root/disk", in: sandbox)
             for _ in 0..<3 {
                 let report = try await fixture.node.pause(sandbox.id)
                 print("PAUSE", report)
@@ -51,11 +54,14 @@ import Testing
     @Test func `a sandbox can be booted from its disk`() async throws {
         try await NodeFixture.with { fixture in
             let sandbox = try await fixture.create(environment: ["GIVEN=yes"])
-            _ = try await fixture.output(of: "/bin/sh", "-c", "echo lost > /run/memory; echo kept > /root/disk", in: sandbox)
+            _ = try await fixture.output(
+                of: "/bin/sh", "-c", "echo lost > /run/memory; echo kept > /root/disk", in: sandbox)
             let booted = try await fixture.node.resume(sandbox.id, from: .disk)
             print("BOOT", booted.report)
             #expect(try await fixture.output(of: "cat", "/root/disk", in: booted) == "kept")
-            #expect(try await fixture.output(of: "/bin/sh", "-c", "ls /run/memory 2>&1 | wc -l; echo $GIVEN", in: booted) == "1\nyes")
+            #expect(
+                try await fixture.output(of: "/bin/sh", "-c", "ls /run/memory 2>&1 | wc -l; echo $GIVEN", in: booted)
+                    == "1\nyes")
             _ = try await fixture.node.pause(sandbox.id)
             let again = try await fixture.node.resume(sandbox.id, from: .memory)
             #expect(try await fixture.output(of: "cat", "/root/disk", in: again) == "kept")
@@ -67,7 +73,8 @@ import Testing
         try await NodeFixture.with { fixture in
             let sandbox = try await fixture.create()
             _ = try await fixture.output(of: "/bin/sh", "-c", "echo 1 > /run/n; echo 1 > /root/n", in: sandbox)
-            let snapshot = try await fixture.node.snapshot(sandbox.id, as: SnapshotSpec(id: .random(), isSealedLater: true))
+            let snapshot = try await fixture.node.snapshot(
+                sandbox.id, as: SnapshotSpec(id: .random(), isSealedLater: true))
             print("SNAPSHOT", snapshot.report)
             _ = try await fixture.output(of: "/bin/sh", "-c", "echo 2 > /run/n; echo 2 > /root/n", in: sandbox)
             let back = try await fixture.node.rewind(sandbox.id, to: snapshot.id)
@@ -75,7 +82,8 @@ import Testing
             #expect(try await fixture.output(of: "cat", "/run/n", "/root/n", in: back) == "1\n1")
             try await fixture.node.destroy(sandbox.id)
             // A snapshot outlives its sandbox.
-            let outcome = try await fixture.node.fork(.snapshot(snapshot.id), into: (0..<3).map { ForkSpec(id: .random(), hostname: "c\($0)") })
+            let outcome = try await fixture.node.fork(
+                .snapshot(snapshot.id), into: (0..<3).map { ForkSpec(id: .random(), hostname: "c\($0)") })
             for child in outcome.children {
                 let child = try child.get()
                 #expect(try await fixture.output(of: "cat", "/run/n", "/root/n", in: child) == "1\n1")

@@ -13,6 +13,7 @@ package final class ControlPlane: Service {
     package let processes: Processes
     package let files: Files
     package let events: Events
+    package let snapshots: Snapshots
     package let templates: Templates
     package let host: Host
     package let keys: Keys
@@ -34,31 +35,35 @@ package final class ControlPlane: Service {
             logger.notice("API key made", metadata: ["path": "\(keyFile)"])
         }
         let index = SandboxIndex()
+        let shelf = SnapshotShelf(sandboxes: index, store: store, node: node, logger: logger)
         let events = Events(store: store, logger: logger)
         let reconciliation = Reconciliation(
-            configuration: configuration, store: store, node: node, index: index, events: events, logger: logger)
+            configuration: configuration, store: store, node: node, index: index, shelf: shelf, events: events,
+            logger: logger)
         try await reconciliation.run()
         return ControlPlane(
-            configuration: configuration, store: store, node: node, keys: keys, index: index, events: events,
-            logger: logger)
+            configuration: configuration, store: store, node: node, keys: keys, index: index, shelf: shelf,
+            events: events, logger: logger)
     }
 
     private init(
         configuration: ControlPlaneConfiguration, store: any DurableStore, node: any NodeService, keys: Keys,
-        index: SandboxIndex, events: Events, logger: Logger
+        index: SandboxIndex, shelf: SnapshotShelf, events: Events, logger: Logger
     ) {
         self.node = node
         self.keys = keys
         self.events = events
         self.logger = logger
         sandboxes = Sandboxes(
-            configuration: configuration, store: store, node: node, index: index, events: events, logger: logger)
+            configuration: configuration, store: store, node: node, index: index, shelf: shelf, events: events,
+            logger: logger)
+        snapshots = Snapshots(sandboxes: sandboxes, events: events, logger: logger)
         processes = Processes(sandboxes: sandboxes, events: events)
         files = Files(sandboxes: sandboxes)
         templates = Templates(node: node, logger: logger)
         host = Host(node: node, index: index, version: configuration.version)
         reaper = Reaper(sandboxes: sandboxes, index: index, logger: logger)
-        maintenance = Maintenance(configuration: configuration, store: store, logger: logger)
+        maintenance = Maintenance(configuration: configuration, store: store, shelf: shelf, logger: logger)
     }
 
     /// Works until graceful shutdown; sandboxes go on running without it.
@@ -76,9 +81,12 @@ package final class ControlPlane: Service {
     }
 
     private func followNode() async {
-        for await event in node.events {
-            switch event {
-            case .ended(let id, let reason): await sandboxes.fail(id, reason: reason)
+        await withDiscardingTaskGroup { group in
+            for await event in node.events {
+                switch event {
+                case .ended(let id, let reason):
+                    group.addTask { await self.sandboxes.ended(id, reason: reason) }
+                }
             }
         }
     }

@@ -10,6 +10,14 @@ package struct ControlPlaneConfiguration: Sendable {
     package var failedRetentionSeconds = 3600
     /// How many failed sandboxes stay on record at most.
     package var maxFailedRecords = 1000
+    /// Snapshots a key may have at once; checkpoints do not count. The unix socket has no limit.
+    package var maxSnapshotsPerKey = 200
+    /// Checkpoints a recording sandbox keeps; the oldest go first.
+    package var maxCheckpoints = 32
+    /// What the checkpoints of one sandbox may take on disk together.
+    package var maxCheckpointBytes: UInt64 = 1 << 30
+    /// When a sandbox that could not be paused at its time-out is tried again.
+    package var pauseRetrySeconds = 60
     package var maxEventsPerSandbox = 1000
     package var maxEvents = 100_000
 

@@ -9,12 +9,14 @@ struct Maintenance: Sendable {
 
     let configuration: ControlPlaneConfiguration
     let store: any DurableStore
+    let shelf: SnapshotShelf
     let logger: Logger
 
     /// Prunes now and then until cancelled.
     func run() async {
         while !Task.isCancelled {
             await prune()
+            await shelf.sweep()
             // A period, not a wait for something: nothing depends on when it runs.
             try? await Task.sleep(for: .seconds(600))
         }

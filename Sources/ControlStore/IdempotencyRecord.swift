@@ -7,14 +7,15 @@ package struct IdempotencyRecord: Sendable, Equatable {
     package var key: String
     /// SHA-256 of the request.
     package var requestHash: [UInt8]
-    package var sandboxID: SandboxID
+    /// The id of the sandbox or snapshot.
+    package var made: String
     package var createdAt: Timestamp
 
-    package init(keyID: String, key: String, requestHash: [UInt8], sandboxID: SandboxID, createdAt: Timestamp) {
+    package init(keyID: String, key: String, requestHash: [UInt8], made: String, createdAt: Timestamp) {
         self.keyID = keyID
         self.key = key
         self.requestHash = requestHash
-        self.sandboxID = sandboxID
+        self.made = made
         self.createdAt = createdAt
     }
 }

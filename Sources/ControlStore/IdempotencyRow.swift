@@ -1,7 +1,7 @@
 import GRDB
 import SandboxModel
 
-/// A row of `idempotency`.
+/// A row of `idempotency`; its column `sandboxID` holds the id of whatever was made.
 struct IdempotencyRow: FetchableRecord, PersistableRecord {
     static let databaseTableName = "idempotency"
 
@@ -10,11 +10,9 @@ struct IdempotencyRow: FetchableRecord, PersistableRecord {
     init(_ record: IdempotencyRecord) { self.record = record }
 
     init(row: Row) throws {
-        guard let id = SandboxID(rawValue: row["sandboxID"]) else {
-            throw MartletError(.internal, "read store: idempotency key: its sandbox id is none")
-        }
         record = IdempotencyRecord(
-            keyID: row["keyID"], key: row["key"], requestHash: Array(row["requestHash"] as DataBytes), sandboxID: id,
+            keyID: row["keyID"], key: row["key"], requestHash: Array(row["requestHash"] as DataBytes),
+            made: row["sandboxID"],
             createdAt: Timestamp(milliseconds: row["createdAt"]))
     }
 
@@ -22,7 +20,7 @@ struct IdempotencyRow: FetchableRecord, PersistableRecord {
         container["keyID"] = record.keyID
         container["key"] = record.key
         container["requestHash"] = DataBytes(record.requestHash)
-        container["sandboxID"] = record.sandboxID.rawValue
+        container["sandboxID"] = record.made
         container["createdAt"] = record.createdAt.milliseconds
     }
 }

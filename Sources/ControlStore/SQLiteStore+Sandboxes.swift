@@ -23,6 +23,28 @@ extension SQLiteStore: SandboxStore {
         }
     }
 
+    package func insert(_ sandboxes: [(sandbox: SandboxRecord, event: EventRecord)]) async throws -> [EventRecord] {
+        let rows = sandboxes.map { (SandboxRow($0.sandbox), EventRow($0.event)) }
+        return try await perform {
+            try await pool.write { db in
+                try rows.map { row, event in
+                    try row.insert(db)
+                    var event = event
+                    try event.insert(db)
+                    return try event.record()
+                }
+            }
+        }
+    }
+
+    package func updateLatest(_ sandbox: @escaping @Sendable () -> SandboxRecord?) async throws {
+        try await perform {
+            try await pool.write { db in
+                if let sandbox = sandbox() { try SandboxRow(sandbox).updateIfPresent(db) }
+            }
+        }
+    }
+
     package func update(_ sandbox: SandboxRecord) async throws {
         let row = SandboxRow(sandbox)
         try await perform {

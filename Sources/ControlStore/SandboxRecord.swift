@@ -22,12 +22,24 @@ package struct SandboxRecord: Sendable, Equatable {
     package var parent: String?
     package var fromSnapshot: String?
     package var report: CreateReport
+    package var onTimeout: TimeoutAction
+    /// Whether a checkpoint is kept after every exec.
+    package var isRecorded: Bool
+    /// When it was paused, if it is.
+    package var pausedAt: Timestamp?
+    /// How its last pause went, if it is paused.
+    package var capture: CaptureRecord?
+    /// The snapshot it last came from or last took.
+    package var currentSnapshot: SnapshotID?
+    /// The number of its next checkpoint.
+    package var nextCheckpoint: Int
 
     package init(
         id: SandboxID, keyID: String?, name: String?, template: String, state: SandboxState, reason: String? = nil,
         isolation: Isolation, cpus: Int, memoryMiB: Int, diskMiB: Int, createdAt: Timestamp, expiresAt: Timestamp,
         timeoutSeconds: Int, metadata: [String: String], parent: String? = nil, fromSnapshot: String? = nil,
-        report: CreateReport
+        report: CreateReport, onTimeout: TimeoutAction = .kill, isRecorded: Bool = false, pausedAt: Timestamp? = nil,
+        capture: CaptureRecord? = nil, currentSnapshot: SnapshotID? = nil, nextCheckpoint: Int = 0
     ) {
         self.id = id
         self.keyID = keyID
@@ -46,5 +58,11 @@ package struct SandboxRecord: Sendable, Equatable {
         self.parent = parent
         self.fromSnapshot = fromSnapshot
         self.report = report
+        self.onTimeout = onTimeout
+        self.isRecorded = isRecorded
+        self.pausedAt = pausedAt
+        self.capture = capture
+        self.currentSnapshot = currentSnapshot
+        self.nextCheckpoint = nextCheckpoint
     }
 }

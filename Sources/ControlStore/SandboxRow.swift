@@ -24,6 +24,12 @@ struct SandboxRow: Codable, FetchableRecord, PersistableRecord {
     var parent: String?
     var fromSnapshot: String?
     var createReport: CreateReport
+    var onTimeout: String
+    var isRecorded: Bool
+    var pausedAt: Int64?
+    var capture: CaptureRecord?
+    var currentSnapshot: String?
+    var nextCheckpoint: Int
 
     init(_ record: SandboxRecord) {
         id = record.id.rawValue
@@ -45,17 +51,33 @@ struct SandboxRow: Codable, FetchableRecord, PersistableRecord {
         parent = record.parent
         fromSnapshot = record.fromSnapshot
         createReport = record.report
+        onTimeout = record.onTimeout.rawValue
+        isRecorded = record.isRecorded
+        pausedAt = record.pausedAt?.milliseconds
+        capture = record.capture
+        currentSnapshot = record.currentSnapshot?.rawValue
+        nextCheckpoint = record.nextCheckpoint
+    }
+
+    /// Replaces the row; one that is not there (any more) is left alone.
+    func updateIfPresent(_ db: Database) throws {
+        do {
+            try update(db)
+        } catch RecordError.recordNotFound {}
     }
 
     func record() throws(MartletError) -> SandboxRecord {
         guard let id = SandboxID(rawValue: id), let state = SandboxState(rawValue: state),
-            let level = IsolationLevel(rawValue: level)
+            let level = IsolationLevel(rawValue: level), let onTimeout = TimeoutAction(rawValue: onTimeout)
         else { throw MartletError(.internal, "read store: sandbox \(id): its row holds a value that is not known") }
         return SandboxRecord(
             id: id, keyID: keyID, name: name, template: template, state: state, reason: reason,
             isolation: Isolation(engine: engine, accelerator: accelerator, level: level), cpus: cpus,
             memoryMiB: memoryMiB, diskMiB: diskMiB, createdAt: Timestamp(milliseconds: createdAt),
             expiresAt: Timestamp(milliseconds: expiresAt), timeoutSeconds: timeoutSeconds, metadata: metadata,
-            parent: parent, fromSnapshot: fromSnapshot, report: createReport)
+            parent: parent, fromSnapshot: fromSnapshot, report: createReport,
+            onTimeout: onTimeout, isRecorded: isRecorded, pausedAt: pausedAt.map(Timestamp.init(milliseconds:)),
+            capture: capture, currentSnapshot: currentSnapshot.flatMap { SnapshotID(rawValue: $0) },
+            nextCheckpoint: nextCheckpoint)
     }
 }

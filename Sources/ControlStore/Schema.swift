@@ -10,7 +10,52 @@ enum Schema {
             try createEvents(db)
             try createIdempotency(db)
         }
+        migrator.registerMigration("2 snapshots") { db in
+            try extendSandboxes(db)
+            try createSnapshots(db)
+        }
         return migrator
+    }
+
+    private static func extendSandboxes(_ db: Database) throws {
+        try db.alter(table: "sandbox") { table in
+            table.add(column: "onTimeout", .text).notNull().defaults(to: "kill")
+            table.add(column: "isRecorded", .boolean).notNull().defaults(to: false)
+            table.add(column: "pausedAt", .integer)
+            table.add(column: "capture", .text)
+            table.add(column: "currentSnapshot", .text)
+            table.add(column: "nextCheckpoint", .integer).notNull().defaults(to: 0)
+        }
+    }
+
+    /// No reference to `sandbox`: a snapshot outlives what it was taken of.
+    private static func createSnapshots(_ db: Database) throws {
+        try db.create(table: "snapshot") { table in
+            table.primaryKey("id", .text)
+            table.column("keyID", .text).references("apiKey", onDelete: .restrict)
+            table.column("name", .text)
+            table.column("kind", .text).notNull()
+            table.column("number", .integer)
+            table.column("sandboxID", .text).notNull()
+            table.column("parent", .text)
+            table.column("template", .text).notNull()
+            table.column("engine", .text).notNull()
+            table.column("accelerator", .text).notNull()
+            table.column("level", .text).notNull()
+            table.column("cpus", .integer).notNull()
+            table.column("memoryMiB", .integer).notNull()
+            table.column("diskMiB", .integer).notNull()
+            table.column("createdAt", .integer).notNull()
+            table.column("capture", .text).notNull()
+            table.column("metadata", .text).notNull()
+            table.column("isDeleting", .boolean).notNull()
+        }
+        try db.execute(
+            sql: """
+                CREATE UNIQUE INDEX snapshotReadyName ON snapshot(name) WHERE name IS NOT NULL AND NOT isDeleting
+                """)
+        try db.create(index: "snapshotSandboxID", on: "snapshot", columns: ["sandboxID", "number"])
+        try db.create(index: "snapshotParent", on: "snapshot", columns: ["parent"])
     }
 
     private static func createKeys(_ db: Database) throws {

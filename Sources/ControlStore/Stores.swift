@@ -13,6 +13,15 @@ package protocol SandboxStore: Sendable {
         _ sandbox: SandboxRecord, event: EventRecord, idempotency: IdempotencyRecord?
     ) async throws -> EventRecord
 
+    /// Records new sandboxes, each with its first event: all of them or none.
+    ///
+    /// - Returns: the events as stored.
+    func insert(_ sandboxes: [(sandbox: SandboxRecord, event: EventRecord)]) async throws -> [EventRecord]
+
+    /// Replaces a sandbox's record by what `sandbox` returns when its turn to be written has come, so that of two
+    /// writers the last one writes the newest. One that is not on record is left alone.
+    func updateLatest(_ sandbox: @escaping @Sendable () -> SandboxRecord?) async throws
+
     /// Replaces a sandbox's record.
     ///
     /// - Throws: `not_found`.
@@ -20,6 +29,30 @@ package protocol SandboxStore: Sendable {
 
     /// Forgets a sandbox; one that is not on record is no error. Its events stay.
     func remove(_ id: SandboxID) async throws
+}
+
+/// Where snapshots are remembered. Every call is one transaction.
+package protocol SnapshotStore: Sendable {
+    /// Every snapshot on record.
+    func snapshots() async throws -> [SnapshotRecord]
+
+    /// Records a new snapshot together with the sandbox it was taken of, as that is when it is written, and the
+    /// idempotency key it was asked with, if any.
+    ///
+    /// - Throws: `conflict` when a snapshot that is not being deleted has the name.
+    func insert(
+        _ snapshot: SnapshotRecord, idempotency: IdempotencyRecord?,
+        sandbox: @escaping @Sendable () -> SandboxRecord?
+    ) async throws
+
+    /// Replaces a snapshot's record.
+    ///
+    /// - Throws: `not_found`.
+    func update(_ snapshot: SnapshotRecord) async throws
+
+    /// Forgets a snapshot; snapshots and sandboxes that came from it come from its parent from now on. One that is not
+    /// on record is no error.
+    func remove(_ id: SnapshotID) async throws
 }
 
 /// Where the history of sandboxes is kept: append-only, bounded by pruning.
@@ -58,4 +91,4 @@ package protocol KeyStore: Sendable {
 }
 
 /// Everything the control plane keeps.
-package typealias DurableStore = EventStore & IdempotencyStore & KeyStore & SandboxStore
+package typealias DurableStore = EventStore & IdempotencyStore & KeyStore & SandboxStore & SnapshotStore

@@ -80,11 +80,15 @@ public struct ExecResult: Codable, Sendable {
     public var durationMilliseconds: Double
     /// The guest's own time from start to end of the program, as its agent measured it.
     public var guestMilliseconds: Double
+    /// In a recording sandbox: the number of the checkpoint taken after the program's end; nil when that failed.
+    public var checkpoint: Int?
+    /// What the checkpoint added to the answer's time.
+    public var checkpointMilliseconds: Double?
 
     public init(
         exitCode: Int32, signal: String?, stdout: String?, stderr: String?, stdoutBase64: String?,
         stderrBase64: String?, timedOut: Bool, truncated: Bool, durationMilliseconds: Double,
-        guestMilliseconds: Double
+        guestMilliseconds: Double, checkpoint: Int? = nil, checkpointMilliseconds: Double? = nil
     ) {
         self.exitCode = exitCode
         self.signal = signal
@@ -96,16 +100,19 @@ public struct ExecResult: Codable, Sendable {
         self.truncated = truncated
         self.durationMilliseconds = durationMilliseconds
         self.guestMilliseconds = guestMilliseconds
+        self.checkpoint = checkpoint
+        self.checkpointMilliseconds = checkpointMilliseconds
     }
 
     enum CodingKeys: String, CodingKey {
-        case signal, stdout, stderr, truncated
+        case signal, stdout, stderr, truncated, checkpoint
         case exitCode = "exit_code"
         case stdoutBase64 = "stdout_base64"
         case stderrBase64 = "stderr_base64"
         case timedOut = "timed_out"
         case durationMilliseconds = "duration_ms"
         case guestMilliseconds = "guest_ms"
+        case checkpointMilliseconds = "checkpoint_ms"
     }
 }
 

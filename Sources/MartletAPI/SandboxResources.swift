@@ -12,12 +12,20 @@ public struct CreateSandboxRequest: APIRequest {
     public var metadata: [String: String]?
     /// `auto`, or an engine's name.
     public var isolation: String?
+    /// The id or name of a snapshot to go on from; template and sizes are the snapshot's then.
     public var fromSnapshot: String?
+    /// With `fromSnapshot`: whether processes started from now on have the snapshot's environment too.
+    public var inheritEnv: Bool?
+    /// `kill` if absent.
+    public var onTimeout: TimeoutAction?
+    /// Whether a checkpoint is kept after every exec; false if absent.
+    public var record: Bool?
 
     public init(
         template: String? = nil, name: String? = nil, timeoutSeconds: Int? = nil, cpus: Int? = nil,
         memoryMiB: Int? = nil, diskMiB: Int? = nil, env: [String: String]? = nil, metadata: [String: String]? = nil,
-        isolation: String? = nil, fromSnapshot: String? = nil
+        isolation: String? = nil, fromSnapshot: String? = nil, inheritEnv: Bool? = nil,
+        onTimeout: TimeoutAction? = nil, record: Bool? = nil
     ) {
         self.template = template
         self.name = name
@@ -29,14 +37,19 @@ public struct CreateSandboxRequest: APIRequest {
         self.metadata = metadata
         self.isolation = isolation
         self.fromSnapshot = fromSnapshot
+        self.inheritEnv = inheritEnv
+        self.onTimeout = onTimeout
+        self.record = record
     }
 
     enum CodingKeys: String, CodingKey, CaseIterable {
-        case template, name, cpus, env, metadata, isolation
+        case template, name, cpus, env, metadata, isolation, record
         case timeoutSeconds = "timeout_seconds"
         case memoryMiB = "memory_mb"
         case diskMiB = "disk_mb"
         case fromSnapshot = "from_snapshot"
+        case inheritEnv = "inherit_env"
+        case onTimeout = "on_timeout"
     }
     public static var fields: [String] { CodingKeys.allCases.map(\.rawValue) }
 }
@@ -46,15 +59,20 @@ public struct UpdateSandboxRequest: APIRequest {
     /// Counted from now.
     public var timeoutSeconds: Int?
     public var metadata: [String: String]?
+    public var onTimeout: TimeoutAction?
 
-    public init(timeoutSeconds: Int? = nil, metadata: [String: String]? = nil) {
+    public init(
+        timeoutSeconds: Int? = nil, metadata: [String: String]? = nil, onTimeout: TimeoutAction? = nil
+    ) {
         self.timeoutSeconds = timeoutSeconds
         self.metadata = metadata
+        self.onTimeout = onTimeout
     }
 
     enum CodingKeys: String, CodingKey, CaseIterable {
-        case timeoutSeconds = "timeout_seconds"
         case metadata
+        case timeoutSeconds = "timeout_seconds"
+        case onTimeout = "on_timeout"
     }
     public static var fields: [String] { CodingKeys.allCases.map(\.rawValue) }
 }
@@ -72,16 +90,27 @@ public struct SandboxResource: Codable, Sendable {
     public var memoryMiB: Int
     public var diskMiB: Int
     public var createdAt: Timestamp
+    /// nil while it is paused: a paused sandbox is kept until it is deleted.
     public var expiresAt: Timestamp?
+    public var onTimeout: TimeoutAction
     public var metadata: [String: String]
+    /// The sandbox it is a fork of.
     public var parent: String?
+    /// The snapshot it was made from.
     public var fromSnapshot: String?
+    /// Whether a checkpoint is kept after every exec.
+    public var record: Bool
+    public var pausedAt: Timestamp?
+    /// Of a paused sandbox: what it was captured as.
+    public var capture: CaptureResource?
     public var create: CreateReport?
 
     public init(
         id: String, name: String?, template: String, state: SandboxState, stateReason: String? = nil,
         isolation: Isolation, cpus: Int, memoryMiB: Int, diskMiB: Int, createdAt: Timestamp, expiresAt: Timestamp?,
-        metadata: [String: String], parent: String? = nil, fromSnapshot: String? = nil, create: CreateReport?
+        onTimeout: TimeoutAction = .kill, metadata: [String: String], parent: String? = nil,
+        fromSnapshot: String? = nil, record: Bool = false, pausedAt: Timestamp? = nil,
+        capture: CaptureResource? = nil, create: CreateReport?
     ) {
         self.id = id
         self.name = name
@@ -94,20 +123,26 @@ public struct SandboxResource: Codable, Sendable {
         self.diskMiB = diskMiB
         self.createdAt = createdAt
         self.expiresAt = expiresAt
+        self.onTimeout = onTimeout
         self.metadata = metadata
         self.parent = parent
         self.fromSnapshot = fromSnapshot
+        self.record = record
+        self.pausedAt = pausedAt
+        self.capture = capture
         self.create = create
     }
 
     enum CodingKeys: String, CodingKey {
-        case id, name, template, state, isolation, cpus, metadata, parent, create
+        case id, name, template, state, isolation, cpus, metadata, parent, record, capture, create
         case stateReason = "state_reason"
         case memoryMiB = "memory_mb"
         case diskMiB = "disk_mb"
         case createdAt = "created_at"
         case expiresAt = "expires_at"
+        case onTimeout = "on_timeout"
         case fromSnapshot = "from_snapshot"
+        case pausedAt = "paused_at"
     }
 }
 
@@ -180,7 +215,7 @@ public struct SandboxMetrics: Codable, Sendable {
 /// One entry of `GET …/{id}/events`.
 public struct SandboxEvent: Codable, Sendable {
     public var time: Timestamp
-    /// For example `state`, `exec`, `limit`, `expired`.
+    /// For example `state`, `exec`, `paused`, `forked`, `expired`.
     public var kind: String
     public var message: String
     public var details: [String: String]

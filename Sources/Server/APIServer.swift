@@ -76,7 +76,8 @@ package struct APIServer: Sendable {
             SandboxRoutes(sandboxes: controlPlane.sandboxes, processes: controlPlane.processes).endpoints
             + ProcessRoutes(processes: controlPlane.processes).endpoints
             + FileRoutes(files: controlPlane.files).endpoints
-            + SnapshotRoutes(sandboxes: controlPlane.sandboxes).endpoints
+            + StateRoutes(sandboxes: controlPlane.sandboxes, snapshots: controlPlane.snapshots).endpoints
+            + SnapshotRoutes(snapshots: controlPlane.snapshots).endpoints
             + TemplateRoutes(templates: controlPlane.templates).endpoints
             + HostRoutes(host: controlPlane.host, metrics: metrics).endpoints
         return routes + DocumentRoutes(openAPIPath: configuration.openAPIPath, documented: routes).endpoints

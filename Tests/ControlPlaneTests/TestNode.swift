@@ -13,12 +13,13 @@ import Synchronization
 /// A node without machines: every sandbox is a real guest agent on a thread of this process, reached through the real
 /// guest protocol. Its "guest" is the computer the tests run on, so tests keep to their own directories.
 final class TestNode: NodeService {
-    private struct Machine {
+    struct Machine {
         var sandbox: NodeSandbox
-        var connection: GuestConnection
+        /// nil while it is paused.
+        var connection: GuestConnection?
     }
 
-    private struct State {
+    struct State {
         var machines: [SandboxID: Machine] = [:]
         var created: [SandboxSpec] = []
         var destroyed: [SandboxID] = []
@@ -26,15 +27,23 @@ final class TestNode: NodeService {
         var destroyFailure: MartletError?
         var createGate: (@Sendable () async -> Void)?
         var removedTemplates: [String] = []
+        var snapshots: [SnapshotID: NodeSnapshot] = [:]
+        var snapshotBytes: UInt64 = 4096
+        var calls: [Call] = []
+        var gates: [Call: @Sendable () async -> Void] = [:]
+        var failures: [Call: MartletError] = [:]
+        var forked: [ForkSpec] = []
+        /// Places of children that cannot be made.
+        var failingChildren: Set<Int> = []
         var eventSource: AsyncStream<NodeEvent>.Continuation?
         /// What nobody has taken yet.
         var waitingEvents: [NodeEvent] = []
     }
 
-    private let state = Mutex(State())
+    let state = Mutex(State())
 
     deinit {
-        for machine in state.withLock({ $0.machines.values }) { machine.connection.close() }
+        for machine in state.withLock({ $0.machines.values }) { machine.connection?.close() }
     }
 
     // MARK: What tests turn
@@ -54,7 +63,7 @@ final class TestNode: NodeService {
             if !isTaken { state.waitingEvents.append(event) }
             return state.machines.removeValue(forKey: id)
         }
-        machine?.connection.close()
+        machine?.connection?.close()
     }
 
     // MARK: NodeService
@@ -91,7 +100,7 @@ final class TestNode: NodeService {
         return sandbox
     }
 
-    private static func startAgent() async throws -> GuestConnection {
+    static func startAgent() async throws -> GuestConnection {
         var ends: [Int32] = [-1, -1]
         try SystemError.check(clinux_socketpair(&ends), "socketpair")
         let configuration = AgentConfiguration(descriptor: ends[1], machine: UntouchedMachine())
@@ -114,8 +123,8 @@ final class TestNode: NodeService {
         }
         if let failure { throw failure }
         guard let machine else { throw MartletError(.notFound, "sandbox: \(id) is not on this node") }
-        machine.connection.close()
-        try await machine.connection.closed.get()
+        machine.connection?.close()
+        try await machine.connection?.closed.get()
     }
 
     func sandboxes() async -> [NodeSandbox] { state.withLock { $0.machines.values.map(\.sandbox) } }
@@ -124,7 +133,10 @@ final class TestNode: NodeService {
         guard let machine = state.withLock({ $0.machines[id] }) else {
             throw MartletError(.notFound, "sandbox: \(id) is not on this node")
         }
-        return machine.connection
+        guard let connection = machine.connection else {
+            throw MartletError(.failedPrecondition, "sandbox: \(id) is paused")
+        }
+        return connection
     }
 
     func memory(of id: SandboxID) async throws -> (private: UInt64, proportional: UInt64) { (20 << 20, 30 << 20) }

@@ -45,7 +45,7 @@ struct DamagedStoreTests {
         do {
             let queue = try DatabaseQueue(path: scratch.path + "/martlet.db")
             try await queue.write { db in
-                try db.execute(sql: "INSERT INTO grdb_migrations VALUES ('2 from the future')")
+                try db.execute(sql: "INSERT INTO grdb_migrations VALUES ('99 from the future')")
             }
         }
         let error = #expect(throws: MartletError.self) { try SQLiteStore.open(directory: scratch.path) }

@@ -116,7 +116,7 @@ struct SQLiteStoreTests {
         let store = try SQLiteStore.open(directory: scratch.path)
         let record = sandbox()
         let used = IdempotencyRecord(
-            keyID: "", key: "once", requestHash: [1, 2, 3], sandboxID: record.id,
+            keyID: "", key: "once", requestHash: [1, 2, 3], made: record.id.rawValue,
             createdAt: Timestamp(milliseconds: 100))
         _ = try await store.insert(record, event: event(record.id), idempotency: used)
         #expect(try await store.idempotency(keyID: "", key: "once") == used)

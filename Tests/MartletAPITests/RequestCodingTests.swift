@@ -33,9 +33,21 @@ struct RequestCodingTests {
             try keys(
                 CreateSandboxRequest(
                     template: "", name: "", timeoutSeconds: 1, cpus: 1, memoryMiB: 1, diskMiB: 1, env: [:],
-                    metadata: [:], isolation: "", fromSnapshot: "")) == Set(CreateSandboxRequest.fields))
+                    metadata: [:], isolation: "", fromSnapshot: "", inheritEnv: true, onTimeout: .pause, record: true))
+                == Set(CreateSandboxRequest.fields))
         #expect(
-            try keys(UpdateSandboxRequest(timeoutSeconds: 1, metadata: [:])) == Set(UpdateSandboxRequest.fields))
+            try keys(UpdateSandboxRequest(timeoutSeconds: 1, metadata: [:], onTimeout: .kill))
+                == Set(UpdateSandboxRequest.fields))
+        #expect(try keys(CreateSnapshotRequest(name: "", metadata: [:])) == Set(CreateSnapshotRequest.fields))
+        #expect(try keys(ResumeSandboxRequest(from: .disk, timeoutSeconds: 1)) == Set(ResumeSandboxRequest.fields))
+        #expect(try keys(RewindRequest(to: 1)) == Set(RewindRequest.fields))
+        #expect(
+            try keys(
+                ForkSandboxRequest(count: 1, timeoutSeconds: 1, metadata: [:], env: [:], inheritEnv: true, at: 1))
+                == Set(ForkSandboxRequest.fields))
+        #expect(
+            try keys(ForkSnapshotRequest(count: 1, timeoutSeconds: 1, metadata: [:], env: [:], inheritEnv: true))
+                == Set(ForkSnapshotRequest.fields))
         #expect(
             try keys(
                 ExecRequest(

@@ -75,6 +75,9 @@ struct OpenAPITests {
             ("SignalRequest", SignalRequest.fields), ("ResizeRequest", ResizeRequest.fields),
             ("MakeDirectoryRequest", MakeDirectoryRequest.fields), ("MoveFileRequest", MoveFileRequest.fields),
             ("BuildTemplateRequest", BuildTemplateRequest.fields),
+            ("CreateSnapshotRequest", CreateSnapshotRequest.fields),
+            ("ResumeSandboxRequest", ResumeSandboxRequest.fields), ("RewindRequest", RewindRequest.fields),
+            ("ForkSandboxRequest", ForkSandboxRequest.fields), ("ForkSnapshotRequest", ForkSnapshotRequest.fields),
         ]
         for (schema, fields) in requests {
             #expect(document.properties(schema) == Set(fields), "\(schema)")
@@ -96,6 +99,15 @@ struct OpenAPITests {
         let document = try OpenAPIDocument()
         #expect(document.values("SandboxState") == Set(SandboxState.allCases.map(\.rawValue)))
         #expect(document.values("IsolationLevel") == Set(IsolationLevel.allCases.map(\.rawValue)))
+        #expect(document.values("TimeoutAction") == Set(TimeoutAction.allCases.map(\.rawValue)))
+        #expect(document.values("SnapshotKind") == Set(SnapshotKind.allCases.map(\.rawValue)))
+        #expect(document.values("SnapshotState") == Set(SnapshotState.allCases.map(\.rawValue)))
+        #expect(document.values("ResumeFrom") == Set(ResumeFrom.allCases.map(\.rawValue)))
+        #expect(document.values("ForkOrigin") == Set(ForkOrigin.allCases.map(\.rawValue)))
+        let kinds = document.root["components"]?["schemas"]?["TreeNode"]?["properties"]?["kind"]?["enum"]?.sequence
+        #expect(Set(kinds?.compactMap(\.string) ?? []) == Set(TreeResource.Node.Kind.allCases.map(\.rawValue)))
+        let modes = document.root["components"]?["schemas"]?["CreateReport"]?["properties"]?["mode"]?["enum"]?.sequence
+        #expect(Set(modes?.compactMap(\.string) ?? []) == Set(CreateReport.Mode.allCases.map(\.rawValue)))
         let codes = document.root["components"]?["schemas"]?["ErrorDetail"]?["properties"]?["code"]?["enum"]?.sequence
         #expect(Set(codes?.compactMap(\.string) ?? []) == Set(MartletError.Code.allCases.map(\.rawValue)))
     }

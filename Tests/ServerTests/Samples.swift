@@ -22,8 +22,42 @@ enum Samples {
     private static let isolation = Isolation(engine: "", accelerator: "", level: .hardwareVM)
     private static let report = CreateReport(mode: .warm, totalMilliseconds: 0, phases: [:])
 
+    private static let capture = CaptureResource(
+        capturedAt: time, pauseMilliseconds: 0, phases: [:], memoryBytes: 0, diskBytes: 0)
+    private static let sandbox = SandboxResource(
+        id: "", name: "", template: "", state: .running, stateReason: "", isolation: isolation, cpus: 1, memoryMiB: 1,
+        diskMiB: 1, createdAt: time, expiresAt: time, metadata: [:], parent: "", fromSnapshot: "", pausedAt: time,
+        capture: capture, create: report)
+
+    private static var snapshots: [(String, any Encodable)] {
+        var child = ForkResult.Child(sandbox: sandbox)
+        child.error = ForkResult.Failure(MartletError(.internal, ""))
+        return [
+            ("Capture", capture), ("SnapshotPage", Page<SnapshotResource>(items: [], nextCursor: "")),
+            (
+                "Snapshot",
+                SnapshotResource(
+                    id: "", name: "", kind: .snapshot, number: 0, sandbox: "", parent: "", template: "",
+                    isolation: isolation, cpus: 1, memoryMiB: 1, diskMiB: 1, capturedAt: time, pauseMilliseconds: 0,
+                    memoryBytes: 0, diskBytes: 0, metadata: [:], state: .ready, inUseBy: [])
+            ),
+            (
+                "ForkResult",
+                ForkResult(capturedAt: time, pauseMilliseconds: 0, source: .running, snapshot: "", forks: [])
+            ),
+            ("ForkChild", child), ("ForkFailure", ForkResult.Failure(MartletError(.internal, ""))),
+            ("Tree", TreeResource(nodes: [])),
+            (
+                "TreeNode",
+                TreeResource.Node(
+                    id: "", kind: .sandbox, name: "", number: 0, sandbox: "", parent: "", state: "", at: time,
+                    isCurrent: true)
+            ),
+        ]
+    }
+
     private static var all: [(String, any Encodable)] {
-        sandboxes + processesAndFiles + [
+        sandboxes + processesAndFiles + snapshots + [
             ("Error", ErrorBody(error: detail)), ("ErrorDetail", detail), ("Status", ["status": "ok"]),
             (
                 "Template",
@@ -59,13 +93,7 @@ enum Samples {
 
     private static var sandboxes: [(String, any Encodable)] {
         [
-            (
-                "Sandbox",
-                SandboxResource(
-                    id: "", name: "", template: "", state: .running, stateReason: "", isolation: isolation, cpus: 1,
-                    memoryMiB: 1, diskMiB: 1, createdAt: time, expiresAt: time, metadata: [:], parent: "",
-                    fromSnapshot: "", create: report)
-            ),
+            ("Sandbox", sandbox),
             ("SandboxPage", Page<SandboxResource>(items: [], nextCursor: "")), ("Isolation", isolation),
             ("CreateReport", report),
             ("SandboxEvent", SandboxEvent(time: time, kind: "", message: "")),
@@ -81,7 +109,8 @@ enum Samples {
                 "ExecResult",
                 ExecResult(
                     exitCode: 0, signal: "", stdout: "", stderr: "", stdoutBase64: "", stderrBase64: "",
-                    timedOut: false, truncated: false, durationMilliseconds: 0, guestMilliseconds: 0)
+                    timedOut: false, truncated: false, durationMilliseconds: 0, guestMilliseconds: 0, checkpoint: 0,
+                    checkpointMilliseconds: 0)
             ),
         ]
     }

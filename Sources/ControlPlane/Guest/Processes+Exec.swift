@@ -1,3 +1,4 @@
+import ControlStore
 import FoundationEssentials
 import GuestClient
 import GuestProtocol
@@ -30,11 +31,15 @@ extension Processes {
             throw MartletError.invalid("max_output_bytes", "\(limit) is outside 0...\(Processes.maxOutputBytes)")
         }
         let (id, guest) = try await sandboxes.guest(of: sandbox, caller: caller)
-        let result = try await run(message, input: request.stdin, limit: limit, guest: guest, stopwatch: stopwatch)
+        var result = try await run(message, input: request.stdin, limit: limit, guest: guest, stopwatch: stopwatch)
         Counter(label: "exec_total", dimensions: [("outcome", result.outcome)]).increment()
         events.note(
             id, "exec", result.outcome,
             ["command": message.arguments[0].printable, "exit_code": "\(result.exitCode)"])
+        if sandboxes.index.record(id)?.isRecorded == true, let checkpoint = await sandboxes.checkpoint(id) {
+            result.checkpoint = checkpoint.number
+            result.checkpointMilliseconds = checkpoint.milliseconds
+        }
         return result
     }
 

@@ -25,9 +25,8 @@ package struct Host: Sendable {
     /// Sets the gauges that tell the present state; called before metrics are read.
     package func refreshGauges() async {
         let counts = index.counts
-        for state in ["running", "failed", "stopping"] {
-            let count = counts.first { $0.key.rawValue == state }?.value ?? 0
-            Meter(label: "sandboxes", dimensions: [("state", state)]).set(count)
+        for state in [SandboxState.running, .pausing, .paused, .resuming, .stopping, .failed] {
+            Meter(label: "sandboxes", dimensions: [("state", state.rawValue)]).set(counts[state, default: 0])
         }
         let pools = await node.report().pools
         func set(_ kind: String, _ state: String, _ value: Int) {

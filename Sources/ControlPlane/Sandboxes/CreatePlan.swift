@@ -1,10 +1,12 @@
+import ControlStore
 import MartletAPI
 import Node
 import SandboxModel
 
 /// A create request that was checked: everything in it is well-formed and within its bounds.
 struct CreatePlan: Sendable {
-    var template: String
+    /// nil: the snapshot's.
+    var template: String?
     var name: String?
     var timeoutSeconds: Int
     var cpus: Int?
@@ -13,17 +15,27 @@ struct CreatePlan: Sendable {
     var environment: [String]
     var metadata: [String: String]
     var isolation: String
+    /// The id or name of the snapshot to go on from.
+    var fromSnapshot: String?
+    var inheritsEnvironment: Bool
+    var onTimeout: TimeoutAction
+    var isRecorded: Bool
 
     /// Checks a request.
     ///
-    /// - Throws: `invalid_argument` naming the field; `unsupported` for what is not built.
+    /// - Throws: `invalid_argument` naming the field.
     init(_ request: CreateSandboxRequest, configuration: ControlPlaneConfiguration) throws(MartletError) {
-        guard request.fromSnapshot == nil else {
-            throw MartletError(
-                .unsupported, "create sandbox: from_snapshot: snapshots are not built yet",
-                details: ["field": "from_snapshot"])
+        fromSnapshot = request.fromSnapshot
+        let template = request.template ?? (fromSnapshot == nil ? "base" : nil)
+        self.template = try template.map { text throws(MartletError) in
+            try SandboxName.parse(text, field: "template").rawValue
         }
-        template = try SandboxName.parse(request.template ?? "base", field: "template").rawValue
+        guard request.inheritEnv == nil || fromSnapshot != nil else {
+            throw .invalid("inherit_env", "is for sandboxes made from_snapshot only")
+        }
+        inheritsEnvironment = request.inheritEnv ?? false
+        onTimeout = request.onTimeout ?? .kill
+        isRecorded = request.record ?? false
         if let text = request.name {
             name = try SandboxName.parse(text, field: "name").rawValue
             guard SandboxID(rawValue: text) == nil else {
@@ -61,10 +73,32 @@ struct CreatePlan: Sendable {
         return text
     }
 
+    /// Checks that what was asked for beside a snapshot is what the snapshot has.
+    ///
+    /// - Throws: `invalid_argument` naming the field.
+    func check(against snapshot: SnapshotRecord) throws(MartletError) {
+        func check<Value: Equatable>(_ field: String, _ wanted: Value?, _ has: Value) throws(MartletError) {
+            guard let wanted, wanted != has else { return }
+            throw .invalid(field, "is \(wanted), but the snapshot's is \(has); leave it out")
+        }
+        try check("template", template, snapshot.template)
+        try check("cpus", cpus, snapshot.cpus)
+        try check("memory_mb", memoryMiB, snapshot.memoryMiB)
+        try check("disk_mb", diskMiB, snapshot.diskMiB)
+        try check("isolation", isolation == "auto" ? nil : isolation, snapshot.isolation.engine)
+    }
+
+    /// What the node is asked for when it goes on from a snapshot.
+    func forkSpec(id: SandboxID) -> ForkSpec {
+        ForkSpec(
+            id: id, hostname: name ?? id.rawValue, environment: environment, inheritsEnvironment: inheritsEnvironment)
+    }
+
     /// What the node is asked for.
     func spec(id: SandboxID) -> SandboxSpec {
         SandboxSpec(
-            id: id, template: template, cpus: cpus, memoryMiB: memoryMiB, diskMiB: diskMiB, environment: environment,
+            id: id, template: template ?? "base", cpus: cpus, memoryMiB: memoryMiB, diskMiB: diskMiB,
+            environment: environment,
             hostname: name ?? id.rawValue, isolation: isolation)
     }
 }

@@ -41,8 +41,11 @@ extension UInt8 {
 
 extension String {
     /// The text as it may go into a message: short, without control characters.
-    var printable: String {
-        let scalars = unicodeScalars.prefix(100).map { $0.value < 32 || $0.value == 127 ? "?" : Character($0) }
+    var printable: String { printable(100) }
+
+    /// The text without control characters, up to so many.
+    func printable(_ limit: Int) -> String {
+        let scalars = unicodeScalars.prefix(limit).map { $0.value < 32 || $0.value == 127 ? "?" : Character($0) }
         return String(scalars)
     }
 }

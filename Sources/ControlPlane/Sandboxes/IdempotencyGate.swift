@@ -31,7 +31,7 @@ final class IdempotencyGate: Sendable {
 
     /// Runs `make` unless the key was used already; an attempt that failed leaves the key free.
     ///
-    /// - Returns: what `make` returned, or the id of the sandbox the key made before.
+    /// - Returns: what `make` returned, or the id of what the key made before.
     /// - Throws: `conflict` when the key was used for another request.
     func once<Made: Sendable>(
         keyID: String?, key: String, requestHash: [UInt8], make: (IdempotencyRecord.Draft) async throws -> Made
@@ -56,7 +56,7 @@ final class IdempotencyGate: Sendable {
             used.createdAt > .now.adding(seconds: -Maintenance.idempotencySeconds)
         {
             guard used.requestHash == requestHash else { throw IdempotencyGate.usedOtherwise }
-            return .before(used.sandboxID)
+            return .before(used.made)
         }
         return .now(
             try await make(IdempotencyRecord.Draft(keyID: scoped.keyID, key: key, requestHash: requestHash)))
@@ -65,25 +65,25 @@ final class IdempotencyGate: Sendable {
     /// What came of an attempt.
     enum Outcome<Made: Sendable>: Sendable {
         case now(Made)
-        case before(SandboxID)
+        case before(String)
     }
 
     private static var usedOtherwise: MartletError {
         MartletError(
-            .conflict, "create sandbox: the idempotency key was used for another request",
+            .conflict, "idempotency key: it was used for another request",
             details: ["field": "Idempotency-Key"])
     }
 }
 
 extension IdempotencyRecord {
-    /// A record that waits for the sandbox it will name.
+    /// A record that waits for what it will name.
     struct Draft: Sendable {
         var keyID: String
         var key: String
         var requestHash: [UInt8]
 
-        func record(_ id: SandboxID, at time: Timestamp) -> IdempotencyRecord {
-            IdempotencyRecord(keyID: keyID, key: key, requestHash: requestHash, sandboxID: id, createdAt: time)
+        func record(_ id: String, at time: Timestamp) -> IdempotencyRecord {
+            IdempotencyRecord(keyID: keyID, key: key, requestHash: requestHash, made: id, createdAt: time)
         }
     }
 }

@@ -4,13 +4,16 @@ import Metrics
 import Node
 import SandboxModel
 
-/// Makes the record and the node agree after a restart: what runs and is on record goes on with its deadline, what is
-/// on record but gone has failed, what runs without a record (a create that was cut off) is ended.
+/// Makes the record and the node agree after a restart. Sandboxes: what runs or is paused and is on record goes on,
+/// what is on record but gone has failed, what is there without a record (a create that was cut off) is ended.
+/// Snapshots: what is on record but gone is forgotten, what is there without a record is removed, and so is what was
+/// deleted and has no user left.
 struct Reconciliation: Sendable {
     let configuration: ControlPlaneConfiguration
     let store: any DurableStore
     let node: any NodeService
     let index: SandboxIndex
+    let shelf: SnapshotShelf
     let events: Events
     let logger: Logger
 
@@ -28,25 +31,33 @@ struct Reconciliation: Sendable {
         let known = Set(records.filter(\.state.isLive).map(\.id))
         let orphans = machines.keys.filter { !known.contains($0) }
         for id in orphans { await destroyOrphan(id) }
+        try await reconcileSnapshots()
         guard !records.isEmpty || !orphans.isEmpty else { return }
+        let counts = index.counts
         logger.info(
             "sandboxes taken over",
             metadata: [
-                "adopted": "\(index.counts[.running, default: 0])", "failed": "\(index.counts[.failed, default: 0])",
-                "orphans": "\(orphans.count)",
+                "adopted": "\(counts[.running, default: 0])", "paused": "\(counts[.paused, default: 0])",
+                "failed": "\(counts[.failed, default: 0])", "orphans": "\(orphans.count)",
             ])
     }
 
+    /// Goes on with a sandbox as the node has it, whatever step it was at when the daemon ended.
     private func adopt(_ record: SandboxRecord, _ machine: NodeSandbox) async throws {
-        var record = record
-        if record.state != .running || record.isolation != machine.isolation {
-            record.state = .running
-            record.reason = nil
-            record.isolation = machine.isolation
-            try await store.update(record)
+        var adopted = record
+        adopted.state = machine.state == .paused ? .paused : .running
+        adopted.isolation = machine.isolation
+        if adopted.state == .paused {
+            adopted.pausedAt = record.pausedAt ?? .now
+        } else if record.pausedAt != nil {
+            adopted.goesOn(as: machine, timeout: nil)
         }
-        index.adopt(record)
-        events.note(record.id, "adopted", "taken over by a new daemon")
+        if adopted.state != record.state { adopted.reason = nil }
+        if adopted != record { try await store.update(adopted) }
+        index.adopt(adopted)
+        let difference =
+            adopted.state == record.state ? [:] : ["from": record.state.rawValue, "to": adopted.state.rawValue]
+        events.note(record.id, "adopted", "taken over by a new daemon", difference)
     }
 
     private func lose(_ record: SandboxRecord) async throws {
@@ -71,6 +82,34 @@ struct Reconciliation: Sendable {
         } catch {
             logger.error(
                 "ending a machine without a record failed", metadata: ["sandbox.id": "\(id)", "error": "\(error)"])
+        }
+    }
+
+    // MARK: Snapshots
+
+    private func reconcileSnapshots() async throws {
+        let records = try await store.snapshots()
+        let present = Set(await node.snapshots().map(\.id))
+        for record in records { shelf.snapshots.commit(record, for: nil) }
+        for record in records where !present.contains(record.id) {
+            logger.warning(
+                "a snapshot is gone and was forgotten",
+                metadata: ["snapshot.id": "\(record.id)", "kind": "\(record.kind.rawValue)"])
+            try await shelf.forget(record.id)
+        }
+        // A sandbox that ended takes its checkpoints with it; the daemon may have been stopped half-way.
+        let stray = shelf.snapshots.all.filter { $0.kind == .checkpoint && index.record($0.sandbox) == nil }
+        await shelf.discard(stray.map(\.id))
+        await shelf.sweep()
+        for id in present.subtracting(records.map(\.id)) {
+            do {
+                try await node.removeSnapshot(id)
+                Counter(label: "reclaim_total", dimensions: [("kind", "snapshot")]).increment()
+            } catch {
+                logger.error(
+                    "removing a snapshot without a record failed",
+                    metadata: ["snapshot.id": "\(id)", "error": "\(error)"])
+            }
         }
     }
 }

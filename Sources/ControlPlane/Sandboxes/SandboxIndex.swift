@@ -111,20 +111,49 @@ final class SandboxIndex: Sendable {
         }
     }
 
+    /// Takes several steps at once, as one that nobody sees the middle of, and changes the record with them. Returns it
+    /// before and after, or nil if one of the steps is none.
+    @discardableResult
+    func step(
+        _ id: SandboxID, through steps: SandboxState..., change: (inout SandboxRecord) -> Void = { _ in }
+    ) -> (before: SandboxRecord, after: SandboxRecord)? {
+        state.withLock { state in
+            guard let before = state.records[id] else { return nil }
+            var after = before
+            for next in steps {
+                guard after.state.canBecome(next) else { return nil }
+                after.state = next
+            }
+            after.reason = nil
+            change(&after)
+            state.records[id] = after
+            return (before, after)
+        }
+    }
+
+    /// What came from a snapshot that is gone comes from its parent.
+    func replaceCurrentSnapshot(_ id: SnapshotID, by parent: SnapshotID?) {
+        state.withLock { state in
+            for (sandbox, record) in state.records where record.currentSnapshot == id {
+                state.records[sandbox]?.currentSnapshot = parent
+            }
+        }
+    }
+
     func remove(_ id: SandboxID) {
         _ = state.withLock { $0.records.removeValue(forKey: id) }
     }
 
-    /// The earliest moment a sandbox is to be ended or forgotten; those on their way out do not count.
+    /// The earliest moment a sandbox is to be ended, paused or forgotten. Paused ones have none, nor those on their way.
     var earliestDeadline: Timestamp? {
         state.withLock { state in
-            state.records.values.lazy.filter { $0.state != .stopping }.map(\.expiresAt).min()
+            state.records.values.lazy.filter(\.state.hasDeadline).map(\.expiresAt).min()
         }
     }
 
     /// Sandboxes whose time has come.
     func due(at now: Timestamp) -> [SandboxRecord] {
-        state.withLock { state in state.records.values.filter { $0.state != .stopping && $0.expiresAt <= now } }
+        state.withLock { state in state.records.values.filter { $0.state.hasDeadline && $0.expiresAt <= now } }
     }
 
     /// How many sandboxes are in each state.
@@ -133,4 +162,9 @@ final class SandboxIndex: Sendable {
             state.records.values.reduce(into: [:]) { $0[$1.state, default: 0] += 1 }
         }
     }
+}
+
+extension SandboxState {
+    /// Whether `expiresAt` means anything in this state.
+    fileprivate var hasDeadline: Bool { self == .running || self == .failed }
 }

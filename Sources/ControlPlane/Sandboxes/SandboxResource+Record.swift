@@ -9,9 +9,16 @@ extension SandboxResource {
         self.init(
             id: record.id.rawValue, name: record.name, template: record.template, state: record.state,
             stateReason: record.reason, isolation: record.isolation, cpus: record.cpus, memoryMiB: record.memoryMiB,
-            diskMiB: record.diskMiB, createdAt: record.createdAt, expiresAt: record.expiresAt,
-            metadata: record.metadata, parent: record.parent, fromSnapshot: record.fromSnapshot, create: record.report)
+            diskMiB: record.diskMiB, createdAt: record.createdAt, expiresAt: record.isKept ? nil : record.expiresAt,
+            onTimeout: record.onTimeout, metadata: record.metadata, parent: record.parent,
+            fromSnapshot: record.fromSnapshot, record: record.isRecorded, pausedAt: record.pausedAt,
+            capture: record.capture.map(CaptureResource.init), create: record.report)
     }
+}
+
+extension SandboxRecord {
+    /// Whether it stays until it is deleted, having no deadline: it is paused, or on its way out of that.
+    fileprivate var isKept: Bool { state == .paused || state == .resuming && pausedAt != nil }
 }
 
 extension SandboxMetrics {

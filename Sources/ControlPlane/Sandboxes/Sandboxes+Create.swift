@@ -20,48 +20,68 @@ extension Sandboxes {
         let plan = try CreatePlan(request, configuration: configuration)
         try await checkIsolation(plan.isolation)
         guard let idempotencyKey else {
-            return SandboxResource(try await make(plan, idempotency: nil, caller: caller, stopwatch: &stopwatch))
+            return SandboxResource(try await begin(plan, idempotency: nil, caller: caller, stopwatch: &stopwatch))
         }
         let key = try IdempotencyGate.checked(idempotencyKey)
         let timing = stopwatch
         let outcome = try await gate.once(keyID: caller.keyID, key: key, requestHash: try fingerprint(of: request)) {
             draft in
             var stopwatch = timing
-            return try await make(plan, idempotency: draft, caller: caller, stopwatch: &stopwatch)
+            return try await begin(plan, idempotency: draft, caller: caller, stopwatch: &stopwatch)
         }
         switch outcome {
         case .now(let record): return SandboxResource(record)
         case .before(let id):
-            guard let record = index.record(id) else {
+            guard let record = index.find(id) else {
                 throw MartletError(
                     .conflict, "create sandbox: this idempotency key made \(id), which is gone; use a new key",
-                    details: ["sandbox": id.rawValue])
+                    details: ["sandbox": id])
             }
             return SandboxResource(record)
         }
     }
 
-    private func make(
+    private func begin(
         _ plan: CreatePlan, idempotency: IdempotencyRecord.Draft?, caller: Caller, stopwatch: inout Stopwatch
     ) async throws -> SandboxRecord {
-        let limit = caller.keyID == nil ? nil : caller.maxSandboxes ?? configuration.maxSandboxesPerKey
-        let reservation = try index.reserve(keyID: caller.keyID, name: plan.name, limit: limit)
+        let made: SandboxRecord
+        if let wanted = plan.fromSnapshot {
+            let snapshot = try shelf.find(wanted, caller: caller)
+            try plan.check(against: snapshot)
+            made = try await shelf.holding(snapshot.id) { snapshot in
+                try await make(
+                    plan, from: snapshot, idempotency: idempotency, caller: caller, stopwatch: &stopwatch)
+            }
+        } else {
+            made = try await make(plan, from: nil, idempotency: idempotency, caller: caller, stopwatch: &stopwatch)
+        }
+        guard plan.isRecorded else { return made }
+        _ = await checkpoint(made.id)
+        return index.record(made.id) ?? made
+    }
+
+    private func make(
+        _ plan: CreatePlan, from snapshot: SnapshotRecord?, idempotency: IdempotencyRecord.Draft?, caller: Caller,
+        stopwatch: inout Stopwatch
+    ) async throws -> SandboxRecord {
+        let reservation = try index.reserve(keyID: caller.keyID, name: plan.name, limit: limit(of: caller))
         let id = SandboxID.random()
         let machine: NodeSandbox
         do {
-            machine = try await node.create(plan.spec(id: id))
+            machine = try await build(plan, from: snapshot, id: id)
         } catch {
             index.release(reservation)
             Counter(label: "sandbox_create_failures_total", dimensions: [("code", error.metricCode)]).increment()
             throw error
         }
         stopwatch.lap("create")
-        var record = SandboxRecord(machine, plan: plan, keyID: caller.keyID, at: .now)
+        var record = SandboxRecord(machine, plan: plan, from: snapshot, keyID: caller.keyID, at: .now)
         do {
             // The one transaction of a create. A crash before it leaves a machine without a record, which the next
             // start destroys.
             let event = try await store.insert(
-                record, event: record.createdEvent, idempotency: idempotency?.record(id, at: record.createdAt))
+                record, event: record.createdEvent,
+                idempotency: idempotency?.record(id.rawValue, at: record.createdAt))
             stopwatch.lap("record")
             record.report.phases["record"] = stopwatch.phases["record"]
             record.report.totalMilliseconds = stopwatch.totalMilliseconds
@@ -82,6 +102,15 @@ extension Sandboxes {
                 "mode": "\(record.report.mode.rawValue)", "duration.ms": "\(record.report.totalMilliseconds)",
             ])
         return record
+    }
+
+    private func build(_ plan: CreatePlan, from snapshot: SnapshotRecord?, id: SandboxID) async throws -> NodeSandbox {
+        guard let snapshot else { return try await node.create(plan.spec(id: id)) }
+        let outcome = try await node.fork(.snapshot(snapshot.id), into: [plan.forkSpec(id: id)])
+        guard let child = outcome.children.first else {
+            throw MartletError(.internal, "create sandbox: \(id): the node told nothing of it")
+        }
+        return try child.get()
     }
 
     private func measure(_ record: SandboxRecord) {
@@ -120,19 +149,22 @@ extension Sandboxes {
 }
 
 extension SandboxRecord {
-    fileprivate init(_ machine: NodeSandbox, plan: CreatePlan, keyID: String?, at time: Timestamp) {
+    fileprivate init(
+        _ machine: NodeSandbox, plan: CreatePlan, from snapshot: SnapshotRecord?, keyID: String?, at time: Timestamp
+    ) {
+        let parentage = snapshot.map(ForkParentage.init)
         self.init(
-            id: machine.id, keyID: keyID, name: plan.name, template: plan.template, state: .running,
+            id: machine.id, keyID: keyID, name: plan.name, template: machine.template, state: .running,
             isolation: machine.isolation, cpus: machine.shape.cpus, memoryMiB: machine.shape.memoryMiB,
             diskMiB: machine.diskMiB, createdAt: time,
             expiresAt: time.adding(seconds: Int64(plan.timeoutSeconds)), timeoutSeconds: plan.timeoutSeconds,
-            metadata: plan.metadata, report: machine.report)
+            metadata: plan.metadata, parent: parentage?.parent?.rawValue, fromSnapshot: snapshot?.id.rawValue,
+            report: machine.report, onTimeout: plan.onTimeout, isRecorded: plan.isRecorded,
+            currentSnapshot: snapshot?.id)
     }
 
     fileprivate var createdEvent: EventRecord {
-        EventRecord(
-            sandboxID: id, time: createdAt, kind: "state", message: "created from template \(template)",
-            details: ["from": SandboxState.creating.rawValue, "to": state.rawValue, "mode": report.mode.rawValue])
+        forkedEvent(fromSnapshot.map { "created from snapshot \($0)" } ?? "created from template \(template)")
     }
 }
 

@@ -18,10 +18,15 @@ extension Sandboxes {
     /// Ends a sandbox whose time is over, or forgets a failed one.
     func expire(_ record: SandboxRecord) async {
         do {
+            if record.state == .running, record.onTimeout == .pause { return await pauseExpired(record.id) }
             let kind = record.state == .failed ? "state" : "expired"
             let message =
                 record.state == .failed ? "the failed sandbox's record is dropped" : "its time-out was reached"
-            guard try await end(record.id, kind: kind, message: message) else { return }
+            // It may have been given more time, or have been paused, by the time its turn has come.
+            let isDue = { (record: SandboxRecord) in
+                (record.state == .running || record.state == .failed) && record.expiresAt <= .now
+            }
+            guard try await end(record.id, kind: kind, message: message, if: isDue) else { return }
             let reclaimed = kind == "expired" ? "expired" : "failed"
             Counter(label: "reclaim_total", dimensions: [("kind", reclaimed)]).increment()
         } catch {
@@ -30,8 +35,23 @@ extension Sandboxes {
         }
     }
 
-    /// Ends a sandbox; false when it is gone or on its way.
-    private func end(_ id: SandboxID, kind: String, message: String) async throws -> Bool {
+    /// Ends a sandbox when the step it is at is over, unless it is not to be any more; false when it is gone or on its
+    /// way.
+    private func end(
+        _ id: SandboxID, kind: String, message: String, if isWanted: (SandboxRecord) -> Bool = { _ in true }
+    ) async throws -> Bool {
+        guard let state = index.record(id)?.state, state != .stopping else { return false }
+        let isEnded = try await turns.take(id) {
+            guard let record = index.record(id), isWanted(record) else { return false }
+            return try await endNow(id, kind: kind, message: message)
+        }
+        guard isEnded else { return false }
+        await shelf.discard(shelf.snapshots.checkpoints(of: id).map(\.id))
+        await shelf.sweep()
+        return true
+    }
+
+    private func endNow(_ id: SandboxID, kind: String, message: String) async throws -> Bool {
         guard let before = index.step(id, to: .stopping) else { return false }
         let (store, node, logger) = (store, node, logger)
         do {
@@ -82,6 +102,16 @@ extension Sandboxes {
         deadlinesChanged.offer(())
     }
 
+    /// Takes note that a sandbox's machine ended. One that is being paused or put back loses its machine on purpose:
+    /// what counts then is whether the node still has the sandbox when that is over.
+    func ended(_ id: SandboxID, reason: String) async {
+        if let state = index.record(id)?.state, [.pausing, .paused, .resuming].contains(state) {
+            try? await turns.take(id) {}
+            if await node.sandboxes().contains(where: { $0.id == id }) { return }
+        }
+        await fail(id, reason: reason)
+    }
+
     /// Takes note that a sandbox's machine is gone without being asked to go.
     func fail(_ id: SandboxID, reason: String) async {
         let why = reason.printable
@@ -99,6 +129,7 @@ extension Sandboxes {
         }
         // Whatever the machine left behind on the host goes now; nothing left is the usual case.
         try? await node.destroy(id)
+        await shelf.sweep()
         dropOldestFailed()
         deadlinesChanged.offer(())
     }

@@ -1,5 +1,4 @@
 import ControlStore
-import GuestClient
 import Logging
 import MartletAPI
 import Node
@@ -15,18 +14,24 @@ package final class Sandboxes: Sendable {
     let index: SandboxIndex
     let events: Events
     let gate: IdempotencyGate
+    let shelf: SnapshotShelf
+    /// One step at a time per sandbox: pauses, resumes, captures, forks, rewinds, its end.
+    let turns = Turns<SandboxID>()
+    /// Sandboxes being resumed because a request needs them.
+    let waking = SharedWork<SandboxID>()
     let logger: Logger
     /// Told when a deadline may have become earlier.
     let deadlinesChanged = BoundedChannel<Void>(capacity: 1)
 
     init(
         configuration: ControlPlaneConfiguration, store: any DurableStore, node: any NodeService, index: SandboxIndex,
-        events: Events, logger: Logger
+        shelf: SnapshotShelf, events: Events, logger: Logger
     ) {
         self.configuration = configuration
         self.store = store
         self.node = node
         self.index = index
+        self.shelf = shelf
         self.events = events
         self.logger = logger
         gate = IdempotencyGate(store: store)
@@ -52,25 +57,10 @@ package final class Sandboxes: Sendable {
             .notFound, "sandbox: '\(idOrName.printable)' does not exist", details: ["sandbox": idOrName.printable])
     }
 
-    /// The guest of a running sandbox the caller may see.
+    /// Changes time-out (counted from now, or from when it is resumed), what becomes of it then, and labels (replaced as
+    /// a whole).
     ///
-    /// - Throws: `not_found`, `failed_precondition` when it does not run, `unavailable`.
-    package func guest(
-        of idOrName: String, caller: Caller
-    ) async throws -> (id: SandboxID, connection: GuestConnection) {
-        let record = try find(idOrName, caller: caller)
-        guard record.state == .running else {
-            let why = record.reason.map { ": \($0)" } ?? ""
-            throw MartletError(
-                .failedPrecondition, "sandbox: \(record.id) is \(record.state.rawValue), not running\(why)",
-                details: ["sandbox": record.id.rawValue, "state": record.state.rawValue])
-        }
-        return (record.id, try await node.guest(of: record.id))
-    }
-
-    /// Changes time-out (counted from now) and labels (replaced as a whole).
-    ///
-    /// - Throws: `invalid_argument`, `not_found`, `failed_precondition` when it does not run.
+    /// - Throws: `invalid_argument`, `not_found`, `failed_precondition` when it neither runs nor is paused.
     package func update(
         _ idOrName: String, _ request: UpdateSandboxRequest, caller: Caller
     ) async throws -> SandboxResource {
@@ -80,11 +70,13 @@ package final class Sandboxes: Sendable {
             try CreatePlan.timeout(value, configuration: configuration)
         }
         let changed = try index.change(id) { record throws(MartletError) in
-            guard record.state == .running else {
+            guard [.running, .pausing, .paused, .resuming].contains(record.state) else {
                 throw MartletError(
-                    .failedPrecondition, "update sandbox: \(id): it is \(record.state.rawValue), not running")
+                    .failedPrecondition,
+                    "update sandbox: \(id): it is \(record.state.rawValue), neither running nor paused")
             }
             if let metadata { record.metadata = metadata }
+            if let action = request.onTimeout { record.onTimeout = action }
             if let timeout {
                 record.timeoutSeconds = timeout
                 record.expiresAt = .now.adding(seconds: Int64(timeout))
@@ -92,7 +84,7 @@ package final class Sandboxes: Sendable {
         }
         guard let changed else { throw Sandboxes.notFound(idOrName) }
         do {
-            try await store.update(changed.after)
+            try await store.updateLatest { [index] in index.record(id) }
         } catch {
             // Memory must not promise what the disk does not hold; a later change of someone else's stays.
             _ = index.change(id) { record in
@@ -102,22 +94,10 @@ package final class Sandboxes: Sendable {
         }
         deadlinesChanged.offer(())
         if let timeout {
-            events.note(id, "timeout", "ends in \(timeout) s unless changed", ["timeout_seconds": "\(timeout)"])
+            let what = changed.after.onTimeout == .pause ? "is paused" : "ends"
+            events.note(id, "timeout", "\(what) in \(timeout) s unless changed", ["timeout_seconds": "\(timeout)"])
         }
         return SandboxResource(changed.after)
-    }
-
-    /// Counters of the guest's kernel and of the host's memory it holds.
-    package func metrics(_ idOrName: String, caller: Caller) async throws -> SandboxMetrics {
-        let (id, connection) = try await guest(of: idOrName, caller: caller)
-        async let memory = node.memory(of: id)
-        return SandboxMetrics(try await connection.metrics(), memory: try await memory)
-    }
-
-    /// The end of the console, as bytes of the guest's choosing.
-    package func consoleLog(_ idOrName: String, caller: Caller) async throws -> [UInt8] {
-        let record = try find(idOrName, caller: caller)
-        return try await node.consoleLog(of: record.id)
     }
 
     /// A sandbox's history from after a sequence number; then, if `follow`, what comes until the sandbox is gone.

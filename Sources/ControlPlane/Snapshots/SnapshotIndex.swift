@@ -1,0 +1,158 @@
+import ControlStore
+import SandboxModel
+import Synchronization
+
+/// Every snapshot of this control plane, in memory. The store holds the same, durable.
+///
+/// What is being made from a snapshot, or read from it, pins it; one that is to go leaves when nothing pins it and no
+/// sandbox made from it is left.
+final class SnapshotIndex: Sendable {
+    /// A place kept for a snapshot that is being taken.
+    struct Reservation: Sendable {
+        var keyID: String?
+        var name: String?
+    }
+
+    private struct State {
+        var records: [SnapshotID: SnapshotRecord] = [:]
+        var pins: [SnapshotID: Int] = [:]
+        /// Those whose removal is under way.
+        var leaving: Set<SnapshotID> = []
+        var pendingNames: Set<String> = []
+        var pendingCounts: [String?: Int] = [:]
+
+        mutating func release(_ reservation: Reservation) {
+            if let name = reservation.name { pendingNames.remove(name) }
+            let left = pendingCounts[reservation.keyID, default: 0] - 1
+            pendingCounts[reservation.keyID] = left > 0 ? left : nil
+        }
+    }
+
+    private let state = Mutex(State())
+
+    /// Keeps a place. Checkpoints need none: they are bounded per sandbox.
+    ///
+    /// - Throws: `conflict` when the name is taken, `resource_exhausted` when the key has `limit` snapshots.
+    func reserve(keyID: String?, name: String?, limit: Int?) throws(MartletError) -> Reservation {
+        try state.withLock { state throws(MartletError) in
+            if let name {
+                let isTaken =
+                    state.pendingNames.contains(name)
+                    || state.records.values.contains { $0.name == name && !$0.isDeleting }
+                guard !isTaken else {
+                    throw MartletError(
+                        .conflict, "take snapshot: the name '\(name)' is in use", details: ["field": "name"])
+                }
+            }
+            let inUse =
+                state.records.values.count { $0.keyID == keyID && !$0.isDeleting && $0.kind != .checkpoint }
+                + state.pendingCounts[keyID, default: 0]
+            if let limit, inUse >= limit {
+                throw MartletError(
+                    .resourceExhausted, "take snapshot: this key has all the \(limit) snapshots it may have",
+                    details: ["limit": "\(limit)", "in_use": "\(inUse)", "scope": "key"])
+            }
+            if let name { state.pendingNames.insert(name) }
+            state.pendingCounts[keyID, default: 0] += 1
+            return Reservation(keyID: keyID, name: name)
+        }
+    }
+
+    /// Gives a kept place back.
+    func release(_ reservation: Reservation) {
+        state.withLock { $0.release(reservation) }
+    }
+
+    /// Puts a snapshot in its kept place, if it needed one.
+    func commit(_ record: SnapshotRecord, for reservation: Reservation?) {
+        state.withLock { state in
+            if let reservation { state.release(reservation) }
+            state.records[record.id] = record
+        }
+    }
+
+    func record(_ id: SnapshotID) -> SnapshotRecord? { state.withLock { $0.records[id] } }
+
+    /// Finds by id, or else by name among those that are not being deleted.
+    func find(_ idOrName: String) -> SnapshotRecord? {
+        state.withLock { state in
+            if let id = SnapshotID(rawValue: idOrName), let record = state.records[id] { return record }
+            return state.records.values.first { $0.name == idOrName && !$0.isDeleting }
+        }
+    }
+
+    var all: [SnapshotRecord] { state.withLock { Array($0.records.values) } }
+
+    /// The checkpoints of a sandbox that can be used, oldest first.
+    func checkpoints(of sandbox: SandboxID) -> [SnapshotRecord] {
+        state.withLock { state in
+            state.records.values
+                .filter { $0.sandbox == sandbox && $0.kind == .checkpoint && !$0.isDeleting }
+                .sorted { ($0.number ?? 0) < ($1.number ?? 0) }
+        }
+    }
+
+    // MARK: Being used and leaving
+
+    /// Keeps a snapshot from being removed until `unpin`.
+    ///
+    /// - Throws: `failed_precondition` when it is being deleted, `not_found` when it is gone.
+    func pin(_ id: SnapshotID) throws(MartletError) -> SnapshotRecord {
+        try state.withLock { state throws(MartletError) in
+            guard let record = state.records[id] else { throw SnapshotShelf.notFound(id.rawValue) }
+            guard !record.isDeleting else {
+                throw MartletError(
+                    .failedPrecondition,
+                    "snapshot: \(id): it was deleted and is only kept for the sandboxes made from it",
+                    details: ["snapshot": id.rawValue, "state": "deleting"])
+            }
+            state.pins[id, default: 0] += 1
+            return record
+        }
+    }
+
+    func unpin(_ id: SnapshotID) {
+        state.withLock { state in
+            let left = state.pins[id, default: 0] - 1
+            state.pins[id] = left > 0 ? left : nil
+        }
+    }
+
+    /// Says that a snapshot is to go: nothing new is made from it, and its name is free. Returns it; nil if it is gone.
+    func markDeleting(_ id: SnapshotID) -> SnapshotRecord? {
+        state.withLock { state in
+            state.records[id]?.isDeleting = true
+            return state.records[id]
+        }
+    }
+
+    /// Those that are to go and that nothing pins. As they take no new users, whoever has none now will have none.
+    var unpinnedDeleting: [SnapshotRecord] {
+        state.withLock { state in
+            state.records.values.filter {
+                $0.isDeleting && state.pins[$0.id] == nil && !state.leaving.contains($0.id)
+            }
+        }
+    }
+
+    /// Takes a removal upon the caller; false when it is under way already.
+    func claimRemoval(_ id: SnapshotID) -> Bool {
+        state.withLock { $0.records[id] != nil && $0.leaving.insert(id).inserted }
+    }
+
+    /// Gives a removal that failed back.
+    func abandonRemoval(_ id: SnapshotID) {
+        _ = state.withLock { $0.leaving.remove(id) }
+    }
+
+    /// Forgets a snapshot; what stood on it stands on its parent.
+    func remove(_ id: SnapshotID) {
+        state.withLock { state in
+            state.leaving.remove(id)
+            guard let removed = state.records.removeValue(forKey: id) else { return }
+            for (other, record) in state.records where record.parent == id {
+                state.records[other]?.parent = removed.parent
+            }
+        }
+    }
+}

@@ -106,6 +106,7 @@ package final class Agent: TransportDelegate {
             end(stream)
         case .hold: end(stream, hold(try decode(request.body)).encoded)
         case .release:
+            thawing.forget()
             programs?.release()
             end(stream)
         default: throw GuestFailure(.unsupported, "\(request.operation) is not known to this agent")
@@ -115,6 +116,7 @@ package final class Agent: TransportDelegate {
     private func hold(_ request: Hold) -> Held {
         // Programs first: what they would write after the flush would not be in it.
         let frozen = programs?.hold(timeoutMilliseconds: request.timeoutMilliseconds) ?? false
+        if frozen, request.surveys { thawing.prepare() }
         guard request.flush else { return Held(frozen: frozen, flushed: false) }
         do throws(SystemError) {
             try configuration.machine.synchronize()

@@ -19,6 +19,14 @@ package struct HostKeyFiles: Sendable {
     /// - Parameter path: usually /etc/ssh; it need not be there.
     package init(directory path: String) { self.path = path }
 
+    /// Whether there are any.
+    package func areThere() throws(SystemError) -> Bool {
+        guard let directory = try open() else { return false }
+        guard let reader = DirectoryReader(directory) else { throw SystemError("list", path, errno: ENOMEM) }
+        while let name = reader.next() { if HostKeyFiles.isKey(name) { return true } }
+        return false
+    }
+
     /// Removes all keys and returns their kinds.
     package func removeAll() throws(SystemError) -> [String] {
         guard let directory = try open() else { return [] }

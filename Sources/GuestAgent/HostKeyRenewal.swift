@@ -35,6 +35,9 @@ final class HostKeyRenewal {
         self.log = log
     }
 
+    /// Whether keys are being made.
+    var isUnderWay: Bool { !unfinished.isEmpty }
+
     /// Stops a renewal that is under way; returns the kinds that were still to be made.
     func abandon() -> [String] {
         attempt += 1

@@ -47,10 +47,17 @@ package struct Machine: MachineControl {
         try identity.renewGeneration()
     }
 
+    package func hasOuterConnections() throws(SystemError) -> Bool {
+        guard let connections else { throw SystemError("list", "connections", errno: EPROTONOSUPPORT) }
+        return try connections.list().contains { !$0.isLoopback }
+    }
+
     package func dropConnections() throws(SystemError) {
         guard let connections else { throw SystemError("end", "connections", errno: EPROTONOSUPPORT) }
         try connections.endAllBeyondLoopback()
     }
+
+    package func hasHostKeys() throws(SystemError) -> Bool { try hostKeys?.areThere() ?? false }
 
     package func removeHostKeys() throws(SystemError) -> [String] { try hostKeys?.removeAll() ?? [] }
 

@@ -3,7 +3,16 @@ import GuestProtocol
 import LinuxSystem
 
 /// Makes a restored guest its own, step by step, and lets its programs go once every step is done.
-struct ThawService {
+final class ThawService {
+    /// What there is to do away with at a thaw, found out while programs were held: nothing of it changes until they are
+    /// let go. In the guest that holds, all this is quick; in a copy of it, under emulation, each step would be code that
+    /// is translated for the first time.
+    private struct Survey {
+        var hasConnections: Bool
+        var hasHostKeys: Bool
+    }
+
+    private var survey: Survey?
     private let machine: any MachineControl
     private let processes: ProcessTable
     private let programs: HeldPrograms?
@@ -18,7 +27,19 @@ struct ThawService {
         log = configuration.log
     }
 
+    /// Looks at what a thaw may have to do away with; programs are held. What cannot be told is done then.
+    func prepare() {
+        survey = try? Survey(
+            hasConnections: machine.hasOuterConnections(),
+            hasHostKeys: hostKeys.isUnderWay || machine.hasHostKeys())
+    }
+
+    /// Programs go on in this guest: what was found holds no longer.
+    func forget() { survey = nil }
+
     func thaw(_ request: Thaw) -> Thawed {
+        let drops = request.dropsConnections && survey?.hasConnections != false
+        let renews = request.renewsHostKeys && survey?.hasHostKeys != false
         // The clock first: what the host read ages with every step before it.
         let clock = attempt { () throws(SystemError) in
             try machine.setClock(nanoseconds: request.wallClockNanoseconds)
@@ -27,8 +48,8 @@ struct ThawService {
         let identity = request.keepsIdentity || attempt { () throws(SystemError) in try setIdentity(request) }
         processes.setEnvironment(request.environment, keeping: request.keepsEnvironment)
         let connections =
-            !request.dropsConnections || attempt { () throws(SystemError) in try machine.dropConnections() }
-        let keys = !request.renewsHostKeys || attempt { () throws(SystemError) in try renewHostKeys() }
+            !drops || attempt { () throws(SystemError) in try machine.dropConnections() }
+        let keys = !renews || attempt { () throws(SystemError) in try renewHostKeys() }
         // Programs with a generator of their own learn by it that they must reseed theirs.
         let generation = attempt { () throws(SystemError) in try machine.renewGeneration() }
         let disk =
@@ -37,7 +58,10 @@ struct ThawService {
         let thawed = Thawed(
             clockSet: clock, generatorReseeded: generator && generation, identitySet: identity, diskGrown: disk,
             connectionsDropped: connections, hostKeysRenewed: keys)
-        if thawed.isComplete { programs?.release() }
+        if thawed.isComplete {
+            survey = nil
+            programs?.release()
+        }
         return thawed
     }
 

@@ -30,9 +30,12 @@ extension GuestConnection {
     /// - Parameters:
     ///   - timeout: how long the guest waits for the last program to stand still.
     ///   - flush: also brings everything written to the disk, once the programs are held.
-    package func hold(timeout: Duration = .seconds(2), flush: Bool = false) async throws -> Held {
+    ///   - surveys: also looks for what a copy's thaw will have to do away with, so that the thaw is quicker.
+    package func hold(
+        timeout: Duration = .seconds(2), flush: Bool = false, surveys: Bool = false
+    ) async throws -> Held {
         let milliseconds = UInt32(clamping: timeout / .milliseconds(1) < 1 ? 1 : Int64(timeout / .milliseconds(1)))
-        let request = Hold(timeoutMilliseconds: milliseconds, flush: flush)
+        let request = Hold(timeoutMilliseconds: milliseconds, flush: flush, surveys: surveys)
         // Flushing takes as long as the disk needs.
         return try await call(.hold, request.encoded, timeout: timeout + .seconds(flush ? 30 : 5))
     }

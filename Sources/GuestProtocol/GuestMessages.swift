@@ -152,20 +152,25 @@ public struct Hold: WireMessage {
     public var timeoutMilliseconds: UInt32
     /// Brings everything written to the disk once the programs are held.
     public var flush: Bool
+    /// Looks already now for what a copy has to do away with when it is thawed: that is quick here, and slow there.
+    public var surveys: Bool
 
-    public init(timeoutMilliseconds: UInt32, flush: Bool) {
+    public init(timeoutMilliseconds: UInt32, flush: Bool, surveys: Bool = false) {
         self.timeoutMilliseconds = timeoutMilliseconds
         self.flush = flush
+        self.surveys = surveys
     }
 
     public func write(to writer: inout WireWriter) {
         writer.u32(timeoutMilliseconds)
         writer.bool(flush)
+        writer.bool(surveys)
     }
 
     public init(from reader: inout WireReader) throws(WireError) {
         timeoutMilliseconds = try reader.u32()
         flush = try reader.bool()
+        surveys = try reader.bool(ifAbsent: false)
     }
 }
 

@@ -93,7 +93,7 @@ extension Node {
     /// - Returns: whether the host's half of the protocol is between two frames.
     private func hold(_ machine: any Machine, _ options: CaptureOptions) async throws -> Bool {
         do {
-            let held = try await machine.guest.hold(flush: options.flushes)
+            let held = try await machine.guest.hold(flush: options.flushes, surveys: options.resumes)
             guard held.frozen else {
                 throw MartletError(.unavailable, "capture: the guest did not hold its programs in time")
             }

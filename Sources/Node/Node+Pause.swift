@@ -59,17 +59,22 @@ extension Node {
             }
             throw unknown(id)
         }
-        let info = try await admitted { try await goOn(sleeper.capture, sleeper.capture.manifest.sandbox) }
+        let info = try await admitted {
+            try await goOn(sleeper.capture, sleeper.capture.manifest.sandbox, isRewound: false)
+        }
         paused[id] = nil
         owner.start { [self] in await removeFiles(of: sleeper.capture) }
         return info
     }
 
     /// Lets a sandbox go on from a capture of its own, in a new machine.
-    func goOn(_ capture: StoredCapture, _ latest: SandboxFile) async throws -> NodeSandbox {
+    func goOn(
+        _ capture: StoredCapture, _ latest: SandboxFile, isRewound: Bool
+    ) async throws -> NodeSandbox {
         let engine = try await restorable(capture)
         var watch = Stopwatch()
-        let order = RestoreOrder(image: capture.image, engine: engine, thaw: Thaw.forResume)
+        let order = RestoreOrder(
+            image: capture.image, engine: engine, thaw: Thaw.forResume(isRewound: isRewound))
         let (spare, _) = try await handOut(order, &watch)
         var file = capture.manifest.sandbox
         file.generation = latest.generation + 1

@@ -142,7 +142,7 @@ extension Node {
         let outcome = try await machine.guest.exec(StartProcess(arguments: ["/bin/true"]), outputLimit: 1024)
         try await machine.guest.forget(outcome.pid)
         // The first capture of the sandbox should not be slower than the next.
-        _ = try await machine.guest.hold()
+        _ = try await machine.guest.hold(surveys: true)
         try await machine.guest.release()
         try await machine.pause()
     }

@@ -120,7 +120,7 @@ extension Node {
                 .failedPrecondition, "rewind: \(id): \(target.manifest.id) is a snapshot of another sandbox")
         }
         if let sleeper = paused[id] {
-            let info = try await admitted { try await goOn(target, sleeper.capture.manifest.sandbox) }
+            let info = try await admitted { try await goOn(target, sleeper.capture.manifest.sandbox, isRewound: true) }
             paused[id] = nil
             owner.start { [self] in await removeFiles(of: sleeper.capture) }
             return info
@@ -129,7 +129,7 @@ extension Node {
         // It stands still from here on, so that what it does cannot be seen outside after it was taken back.
         try await sandbox.machine.pause()
         do {
-            let info = try await goOn(target, sandbox.file)
+            let info = try await goOn(target, sandbox.file, isRewound: true)
             owner.start { [self] in await dispose(sandbox.machine, sandbox.directory) }
             return info
         } catch {

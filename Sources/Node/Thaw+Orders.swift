@@ -31,12 +31,15 @@ extension Thaw {
     }
 
     /// For a sandbox that goes on from its own memory.
-    static var forResume: @Sendable () -> Thaw {
+    ///
+    /// - Parameter isRewound: whether it has gone on since, so that the other ends of its connections know more than it
+    ///   does. After a pause they only waited.
+    static func forResume(isRewound: Bool) -> @Sendable () -> Thaw {
         {
             var thaw = Thaw.fresh(hostname: "")
             thaw.keepsIdentity = true
             thaw.keepsEnvironment = true
-            thaw.dropsConnections = true
+            thaw.dropsConnections = isRewound
             return thaw
         }
     }

@@ -79,6 +79,8 @@ final class RecordingMachine: MachineControl {
     }
     func renewGeneration() throws(SystemError) { try note("generation") }
     func dropConnections() throws(SystemError) { try note("connections") }
+    func hasOuterConnections() throws(SystemError) -> Bool { true }
+    func hasHostKeys() throws(SystemError) -> Bool { true }
     func removeHostKeys() throws(SystemError) -> [String] {
         try note("keys")
         return try hostKeys.withLock { $0 }?.removeAll() ?? []

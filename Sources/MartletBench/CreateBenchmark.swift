@@ -69,7 +69,7 @@ package struct CreateBenchmark: Sendable {
         switch mode {
         case .warm: .warm(level)
         case .shell: .shells(level)
-        case .cold, .baked: .none
+        case .cold, .baked, .restored, .booted: .none
         case nil: .standard
         }
     }

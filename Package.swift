@@ -152,7 +152,7 @@ let package = Package(
             ]),
         tests(
             "MartletClientTests",
-            ["MartletClient", "MartletAPI", "SandboxModel", "LinuxSystem"]),
+            ["MartletClient", "MartletAPI", "SandboxModel", "LinuxSystem", .nioCore]),
         tests(
             "MartletCommandsTests",
             [

@@ -30,6 +30,15 @@ struct GetCommand: AsyncParsableCommand {
             ("cpus", "\(sandbox.cpus)"), ("memory", "\(sandbox.memoryMiB) MiB"), ("disk", "\(sandbox.diskMiB) MiB"),
             ("created", sandbox.createdAt.description), ("expires", sandbox.expiresAt?.description ?? "never"),
         ]
+        facts.append(("on time-out", sandbox.onTimeout.rawValue))
+        if sandbox.record { facts.append(("recording", "a checkpoint after every command")) }
+        if let parent = sandbox.parent { facts.append(("fork of", parent)) }
+        if let snapshot = sandbox.fromSnapshot { facts.append(("from snapshot", snapshot)) }
+        if let pausedAt = sandbox.pausedAt { facts.append(("paused", pausedAt.description)) }
+        if let capture = sandbox.capture {
+            let stored = Format.bytes(capture.memoryBytes &+ capture.diskBytes)
+            facts.append(("capture", "held for \(Format.milliseconds(capture.pauseMilliseconds)), \(stored) stored"))
+        }
         for (key, value) in sandbox.metadata.sorted(by: { $0.key < $1.key }) {
             facts.append(("metadata \(key)", value))
         }

@@ -18,6 +18,12 @@ struct MartletCommand: AsyncParsableCommand {
                     RunCommand.self, CreateCommand.self, ExecCommand.self, ShellCommand.self, ListCommand.self,
                     GetCommand.self, CopyCommand.self, RemoveCommand.self, LogsCommand.self, MetricsCommand.self,
                 ]),
+            CommandGroup(
+                name: "Snapshots and forks",
+                subcommands: [
+                    PauseCommand.self, ResumeCommand.self, SnapshotCommand.self, ForkCommand.self, RewindCommand.self,
+                    TreeCommand.self,
+                ]),
             CommandGroup(name: "Templates", subcommands: [TemplateCommand.self]),
             CommandGroup(
                 name: "This machine",

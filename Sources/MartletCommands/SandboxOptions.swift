@@ -1,5 +1,6 @@
 import ArgumentParser
 import MartletAPI
+import SandboxModel
 
 /// The options of `run` and `create` that shape a sandbox.
 struct SandboxOptions: ParsableArguments {
@@ -24,13 +25,26 @@ struct SandboxOptions: ParsableArguments {
     @Option(name: .long, help: "Engine that isolates it: auto, or a name that doctor shows.")
     var isolation: String?
 
+    @Option(name: .long, help: "Id or name of a snapshot to go on from, in place of a template.")
+    var fromSnapshot: String?
+
+    @Flag(name: .long, help: "With --from-snapshot: programs have the snapshot's environment too.")
+    var inheritEnv = false
+
+    @Flag(name: .long, help: "Keep a checkpoint after every command, to rewind to.")
+    var record = false
+
+    @Option(name: .long, help: "What becomes of it when its time is over: kill or pause.")
+    var onTimeout: TimeoutAction?
+
     /// What creates the sandbox.
     func request(timeout: Int?, environment: [String: String]? = nil) throws -> CreateSandboxRequest {
-        for pair in metadata where pair.value == nil {
-            throw ValidationError("Metadata '\(pair.name)' needs a value: --metadata \(pair.name)=value")
-        }
-        return CreateSandboxRequest(
+        CreateSandboxRequest(
             template: template, name: name, timeoutSeconds: timeout, cpus: cpus, memoryMiB: memory?.count,
-            diskMiB: disk?.count, env: environment, metadata: metadata.resolved(from: [:]), isolation: isolation)
+            diskMiB: disk?.count, env: environment, metadata: try metadata.labels(),
+            isolation: isolation, fromSnapshot: fromSnapshot, inheritEnv: inheritEnv ? true : nil,
+            onTimeout: onTimeout, record: record ? true : nil)
     }
 }
+
+extension TimeoutAction: ExpressibleByArgument {}

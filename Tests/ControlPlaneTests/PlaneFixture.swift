@@ -44,6 +44,20 @@ struct PlaneFixture: Sendable {
         try await plane.sandboxes.create(request, idempotencyKey: nil, caller: .local)
     }
 
+    /// A caller with a key of its own that is no administrator's.
+    func user(_ label: String = "user") async throws -> Caller {
+        let key = try await plane.keys.make(label: label, isAdmin: false)
+        guard let caller = plane.keys.caller(presenting: key) else { throw MartletError(.internal, "no such key") }
+        return caller
+    }
+
+    /// Runs a shell line as the local user.
+    func exec(_ id: String, _ line: String = "true") async throws -> ExecResult {
+        try await plane.processes.exec(id, ExecRequest(cmd: .shell(line)), caller: .local)
+    }
+
+    func sandbox(_ id: String) throws -> SandboxResource { try plane.sandboxes.get(id, caller: .local) }
+
     /// Returns when an event of this kind (and message) shows in a sandbox's history.
     func waitForEvent(_ id: String, kind: String, message: String? = nil) async throws {
         struct Found: Error {}
@@ -61,4 +75,14 @@ struct PlaneFixture: Sendable {
 extension Logger {
     /// Logs nowhere.
     static var silent: Logger { Logger(label: "test") { _ in SwiftLogNoOpLogHandler() } }
+}
+
+/// The code a failing call fails with; nil when it succeeds, or fails otherwise.
+func code<T>(_ body: () async throws -> T) async -> MartletError.Code? {
+    do {
+        _ = try await body()
+        return nil
+    } catch {
+        return (error as? MartletError)?.code
+    }
 }

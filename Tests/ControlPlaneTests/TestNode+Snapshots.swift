@@ -1,4 +1,5 @@
 import GuestClient
+import NIOCore
 import Node
 import SandboxModel
 import Synchronization
@@ -23,6 +24,13 @@ extension TestNode {
     func lose(_ id: SnapshotID) { _ = state.withLock { $0.snapshots.removeValue(forKey: id) } }
     /// The sandbox is paused on the node without the control plane knowing.
     func pauseSilently(_ id: SandboxID) { setPaused(id)?.close() }
+
+    /// An event that a sandbox's machine ended, while the sandbox is still there.
+    func announceEnd(_ id: SandboxID, reason: String) {
+        state.withLock { state in
+            _ = state.eventSource?.yield(.ended(id, reason: reason))
+        }
+    }
 
     // MARK: NodeService
 

@@ -1,5 +1,6 @@
 import Glibc
 import MartletAPI
+import NIOCore
 import SandboxModel
 import Testing
 
@@ -34,6 +35,37 @@ import Testing
             }
         }
         return (output, lost, code)
+    }
+
+    @Test func aDeletedSnapshotIsGoneOrToldOf() async throws {
+        let kept = """
+            {"id":"c1","kind":"snapshot","sandbox":"s1","template":"base","isolation":{"engine":"qemu",\
+            "accelerator":"tcg","level":"emulated-vm"},"cpus":1,"memory_mb":256,"disk_mb":2048,\
+            "captured_at":"2026-11-23T20:15:00.125Z","pause_ms":9.5,"memory_bytes":1,"disk_bytes":2,"metadata":{},\
+            "state":"deleting","in_use_by":["s2"]}
+            """
+        let gone = "HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n"
+        try await withServer([gone, ScriptedServer.json("202 Accepted", kept)]) { client, server in
+            #expect(try await client.deleteSnapshot("gold") == nil)
+            let told = try #require(try await client.deleteSnapshot("gold"))
+            #expect(told.state == .deleting)
+            #expect(told.inUseBy == ["s2"])
+            #expect(server.requests.allSatisfy { $0.hasPrefix("DELETE /v1/snapshots/gold ") })
+        }
+    }
+
+    @Test func anExportThatBreaksOffIsAnError() async throws {
+        let head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+        let answers = [head + "5\r\nhello\r\n", head + "5\r\nhello\r\n0\r\n\r\n"]
+        try await withServer(answers) { client, _ in
+            let broken = try await client.exportSnapshot("gold")
+            await #expect(throws: MartletError.self) { for try await _ in broken {} }
+            var whole = ""
+            for try await piece in try await client.exportSnapshot("gold") {
+                whole += String(decoding: piece.readableBytesView, as: UTF8.self)
+            }
+            #expect(whole == "hello")
+        }
     }
 
     @Test func aBrokenStreamIsTakenUpAgainAtTheByteWhereItBroke() async throws {

@@ -75,7 +75,7 @@ import Testing
         let words = Set(MartletCommand.helpMessage().split { $0 == " " || $0 == "," || $0 == "\n" }.map(String.init))
         let contract = [
             "run", "create", "exec", "shell", "ls", "get", "cp", "rm", "template", "logs", "metrics", "serve", "env",
-            "doctor", "version", "completion",
+            "doctor", "version", "completion", "pause", "resume", "snapshot", "fork", "tree", "rewind",
         ]
         #expect(Set(contract).subtracting(words).isEmpty)
     }

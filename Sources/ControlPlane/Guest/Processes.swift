@@ -1,7 +1,9 @@
+import ControlStore
 import GuestClient
 import GuestProtocol
 import MartletAPI
 import SandboxModel
+import Synchronization
 
 /// Programs in sandboxes: run to their end, or started and followed.
 package struct Processes: Sendable {
@@ -56,6 +58,14 @@ package struct Processes: Sendable {
         let (_, guest) = try await sandboxes.guest(of: sandbox, caller: caller)
         return try await guest.attach(
             AttachProcess(pid: pid, offset: offset, mode: lossless ? .lossless : .lossy))
+    }
+
+    /// Keeps a checkpoint of a recording sandbox once one of its processes has ended, however many follow that.
+    package func checkpointAfterEnd(of pid: Int32, in sandbox: String, caller: Caller) async {
+        guard let record = try? sandboxes.find(sandbox, caller: caller), record.isRecorded else { return }
+        let id = record.id
+        guard sandboxes.recordedEnds.withLock({ $0[id, default: []].insert(pid).inserted }) else { return }
+        _ = await sandboxes.checkpoint(id)
     }
 
     /// Writes to a process's standard input, closes it, or both; returns when the process has room for all of it.

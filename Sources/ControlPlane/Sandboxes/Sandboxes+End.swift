@@ -3,6 +3,7 @@ import Logging
 import Metrics
 import Node
 import SandboxModel
+import Synchronization
 
 extension Sandboxes {
     /// Ends a sandbox and forgets it. Returns when nothing of it is left on the host.
@@ -46,6 +47,7 @@ extension Sandboxes {
             return try await endNow(id, kind: kind, message: message)
         }
         guard isEnded else { return false }
+        _ = recordedEnds.withLock { $0.removeValue(forKey: id) }
         await shelf.discard(shelf.snapshots.checkpoints(of: id).map(\.id))
         await shelf.sweep()
         return true

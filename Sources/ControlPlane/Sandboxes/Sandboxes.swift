@@ -3,6 +3,7 @@ import Logging
 import MartletAPI
 import Node
 import SandboxModel
+import Synchronization
 
 /// The life of sandboxes: made, found, changed, ended.
 ///
@@ -20,6 +21,8 @@ package final class Sandboxes: Sendable {
     /// Sandboxes being resumed because a request needs them.
     let waking = SharedWork<SandboxID>()
     let logger: Logger
+    /// Processes of recording sandboxes after whose end a checkpoint was taken.
+    let recordedEnds = Mutex<[SandboxID: Set<Int32>]>([:])
     /// Told when a deadline may have become earlier.
     let deadlinesChanged = BoundedChannel<Void>(capacity: 1)
 

@@ -4,6 +4,7 @@ import Synchronization
 /// How far a copy is, on a terminal and only if it takes longer than a second.
 final class ProgressLine: Sendable {
     private let isOn: Bool
+    private let showsElapsed: Bool
     private let state = Mutex(State())
 
     private struct State {
@@ -15,7 +16,11 @@ final class ProgressLine: Sendable {
         var isShown = false
     }
 
-    init(isOn: Bool) { self.isOn = isOn && Console.errorIsTerminal }
+    /// - Parameter showsElapsed: whether the time it takes so far is shown too.
+    init(isOn: Bool, showsElapsed: Bool = false) {
+        self.isOn = isOn && Console.errorIsTerminal
+        self.showsElapsed = showsElapsed
+    }
 
     /// Begins a file.
     func begin(_ name: String, total: UInt64?) {
@@ -35,8 +40,9 @@ final class ProgressLine: Sendable {
             guard now - state.start > 1_000_000_000, now - state.lastDraw > 100_000_000 else { return }
             state.lastDraw = now
             state.isShown = true
-            let line = Self.line(
-                name: state.name, done: state.done, total: state.total, seconds: Double(now - state.start) / 1e9)
+            let seconds = Double(now - state.start) / 1e9
+            let elapsed = showsElapsed ? "\(Format.clock(milliseconds: seconds * 1000))  " : ""
+            let line = elapsed + Self.line(name: state.name, done: state.done, total: state.total, seconds: seconds)
             let columns = Int(TerminalMode.size(2)?.columns ?? 80)
             Console.write("\r" + String(line.prefix(max(20, columns - 1))) + "\u{1B}[K", to: 2)
         }

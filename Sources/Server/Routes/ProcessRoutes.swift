@@ -52,8 +52,9 @@ struct ProcessRoutes {
         let query = try call.query("from", "lossless")
         let last = call.request.headers[.lastEventID].flatMap { UInt64($0) }
         let from: UInt64 = try last ?? query.number("from", 0)
+        let pid = try call.pid()
         let process = try await processes.follow(
-            call.sandbox, pid: try call.pid(), from: from, lossless: try query.flag("lossless"), caller: call.caller)
+            call.sandbox, pid: pid, from: from, lossless: try query.flag("lossless"), caller: call.caller)
         return EventStream.response(call) { sink in
             while let element = try await process.next() {
                 switch element {
@@ -62,6 +63,8 @@ struct ProcessRoutes {
                     try await sink.send(
                         name, id: "\(offset &+ UInt64(bytes.count))", data: OutputEvent(offset: offset, bytes: bytes))
                 case .exit(let exit):
+                    // Told when the state it left can be gone back to.
+                    await processes.checkpointAfterEnd(of: pid, in: call.sandbox, caller: call.caller)
                     try await sink.send("exit", id: "\(exit.outputBytes)", data: ProcessExitResource(exit))
                 }
             }

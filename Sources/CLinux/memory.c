@@ -281,3 +281,41 @@ int clinux_crc32c_file(int file, uint64_t offset, uint32_t *checksum) {
     free(buffer);
     return result;
 }
+
+int64_t clinux_dig_holes(int file) {
+    size_t size = 1u << 20;
+    char *buffer = malloc(size);
+    static const char zeros[CLINUX_PAGE];
+    if (buffer == NULL) return -ENOMEM;
+    int64_t dug = 0;
+    int result = 0;
+    off_t end = lseek(file, 0, SEEK_END), position = lseek(file, 0, SEEK_DATA);
+    off_t hole = -1;
+    while (position >= 0 && position < end && result == 0) {
+        ssize_t got = pread(file, buffer, size, position);
+        if (got < 0 && errno == EINTR) continue;
+        if (got <= 0) {
+            result = got < 0 ? -errno : 0;
+            break;
+        }
+        for (ssize_t offset = 0; offset < got && result == 0; offset += CLINUX_PAGE) {
+            size_t length = got - offset < (ssize_t)CLINUX_PAGE ? (size_t)(got - offset) : CLINUX_PAGE;
+            int is_zero = memcmp(buffer + offset, zeros, length) == 0;
+            if (is_zero && hole < 0) hole = position + offset;
+            if (!is_zero && hole >= 0) {
+                off_t length_of_hole = position + offset - hole;
+                if (fallocate(file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, hole, length_of_hole) < 0)
+                    result = -errno;
+                dug += length_of_hole;
+                hole = -1;
+            }
+        }
+        position += got;
+    }
+    if (result == 0 && hole >= 0 && hole < end) {
+        if (fallocate(file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, hole, end - hole) < 0) result = -errno;
+        dug += end - hole;
+    }
+    free(buffer);
+    return result < 0 ? result : dug;
+}

@@ -48,6 +48,7 @@ extension ImageStore {
                 guard let stamp = FileStamp(path: path) else {
                     throw MartletError(.internal, "commit capture: \(name): the engine did not write it")
                 }
+                if name == "memory" { try StoreFiles.digHoles(path) }
                 try StoreFiles.setMode(path, 0o444)
                 try StoreFiles.synchronize(path)
                 let sum = name == "device-state" ? try Digest.hex(ofFile: path) : nil

@@ -58,6 +58,13 @@ package enum StoreFiles {
         try Descriptor.open(path, O_RDONLY).synchronize()
     }
 
+    /// Gives back the space of whole pages of zeros; what is read stays the same. A file system that cannot is no error.
+    package static func digHoles(_ path: String) throws(SystemError) {
+        let result = clinux_dig_holes(try Descriptor.open(path, O_RDWR).number)
+        guard result != Int64(-EOPNOTSUPP) else { return }
+        try SystemError.check(result, "punch holes", path)
+    }
+
     /// Renames; the target must not exist (or be an empty directory).
     package static func rename(_ from: String, _ to: String) throws(SystemError) {
         try SystemError.check(clinux_rename(from, to), "rename", "\(from) to \(to)")

@@ -28,6 +28,8 @@ int clinux_pages_to_file(
 int clinux_pages_from_file(
     pid_t pid, uint64_t start, const clinux_page_run *runs, size_t count, int file, uint64_t offset,
     uint32_t *checksum);
+// Gives the blocks of pages that are all zeros back to the file system; what is read stays the same. Gives the bytes.
+int64_t clinux_dig_holes(int file);
 // CRC-32C (Castagnoli), as in RFC 3720 appendix B.4; start with 0.
 uint32_t clinux_crc32c(uint32_t checksum, const void *bytes, size_t count);
 // CRC-32C of a whole file from `offset` to its end.

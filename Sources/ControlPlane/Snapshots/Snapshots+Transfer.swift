@@ -26,11 +26,17 @@ extension Snapshots {
     /// Takes in a snapshot that was exported here or on another machine.
     ///
     /// - Parameter source: the next piece of the stream; nil at its end.
-    /// - Throws: `invalid_argument` (name, stream), `conflict`, `resource_exhausted`, `failed_precondition`.
+    /// - Throws: `permission_denied`, `invalid_argument` (name, stream), `conflict`, `resource_exhausted`, `failed_precondition`.
     @_optimize(none)  // The optimiser of Swift 6.3.1 fails on it; it spends its time waiting anyway.
     package func importSnapshot(
         name: String?, caller: Caller, from source: @escaping @Sendable () async throws -> [UInt8]?
     ) async throws -> SnapshotResource {
+        guard caller.isAdmin else {
+            throw MartletError(
+                .permissionDenied,
+                "import snapshot: this needs an administrator's key: what is imported is loaded by the virtual machine "
+                    + "monitor itself")
+        }
         let name = try name.map { text throws(MartletError) in try Snapshots.name(text) }
         let reservation = try reserve(name: name, caller: caller)
         do {

@@ -1,3 +1,4 @@
+import CLinux
 import Glibc
 import ImageStore
 import LinuxSystem
@@ -30,12 +31,22 @@ struct ArchiveContents: Sendable {
                 try BaseStore.linkOrCopy("\(source)/\(file)", "\(directory)/\(name)/\(file)")
             }
         }
+        try elideZeros("\(directory)/snapshot/pages")
         var files: [String: SnapshotManifest.File] = [:]
         for name in StoreFiles.list("\(directory)/base") where name != BaseStore.manifestName {
             files[name] = try fact("\(directory)/base/\(name)")
         }
         try Listing(base: capture.image.digest, files: files).seal(to: "\(directory)/\(listingName)")
         return ArchiveContents(directory: directory)
+    }
+
+    /// Replaces the link to a page file by a copy in which pages of zeros are holes.
+    private static func elideZeros(_ path: String) throws {
+        let copy = path + ".sparse"
+        try BaseStore.copySparse(path, copy)
+        try StoreFiles.setMode(copy, 0o600)
+        try StoreFiles.digHoles(copy)
+        try SystemError.check(clinux_rename(copy, path), "rename", path)
     }
 
     private static func fact(_ path: String) throws -> SnapshotManifest.File {

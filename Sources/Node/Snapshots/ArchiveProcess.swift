@@ -6,7 +6,7 @@ import SandboxModel
 
 /// A tar process that packs or unpacks a directory, with one end of its stream in our hands.
 ///
-/// Compressed by zstd, which checks the stream as a whole; runs of zeros are not stored.
+/// Compressed by zstd, which checks the stream as a whole; holes are not stored.
 struct ArchiveProcess: Sendable {
     private static let pieceBytes = 256 << 10
     private let process: ProcessHandle
@@ -16,10 +16,10 @@ struct ArchiveProcess: Sendable {
     /// Starts to pack entries of a directory; what comes out is read from the stream.
     static func pack(_ entries: [String], of directory: String, log: String) throws -> ArchiveProcess {
         let arguments = [
-            "--create", "--sparse", "--hole-detection=raw", "--sort=name", "--owner=0", "--group=0",
+            "--create", "--sparse", "--sort=name", "--owner=0", "--group=0",
             "--numeric-owner", "--hard-dereference", "--zstd", "--file=-", "--directory=\(directory)",
         ]
-        return try start(arguments + entries, log: log, reading: true)
+        return try start(arguments + entries, ["ZSTD_NBTHREADS=2"], log: log, reading: true)
     }
 
     /// Starts to unpack into an empty directory; what is to be unpacked is written to the stream.
@@ -28,17 +28,19 @@ struct ArchiveProcess: Sendable {
             "--extract", "--zstd", "--file=-", "--no-same-owner", "--no-same-permissions", "--keep-old-files",
             "--directory=\(directory)",
         ]
-        return try start(arguments, log: log, reading: false)
+        return try start(arguments, [], log: log, reading: false)
     }
 
-    private static func start(_ arguments: [String], log: String, reading: Bool) throws -> ArchiveProcess {
+    private static func start(
+        _ arguments: [String], _ environment: [String], log: String, reading: Bool
+    ) throws -> ArchiveProcess {
         var ends: [Int32] = [-1, -1]
         try SystemError.check(clinux_pipe(&ends, O_CLOEXEC), "pipe", "archive")
         let (output, input) = (Descriptor(owning: ends[0]), Descriptor(owning: ends[1]))
         let words = try Descriptor.open(log, O_WRONLY | O_CREAT | O_TRUNC)
         var request = SpawnRequest(
             program: "/usr/bin/tar", arguments: ["tar"] + arguments,
-            environment: ["PATH=/usr/bin:/bin", "LANG=C", "ZSTD_NBTHREADS=2"])
+            environment: ["PATH=/usr/bin:/bin", "LANG=C"] + environment)
         request.descriptors = reading ? [nil, input.number, words.number] : [output.number, nil, words.number]
         request.noNewPrivileges = true
         let child = try ChildProcess.spawn(request)

@@ -140,7 +140,8 @@ struct BaseStore: Sendable {
         try copySparse(source, target)
     }
 
-    private static func copySparse(_ source: String, _ target: String) throws(SystemError) {
+    /// Copies a file with its holes.
+    static func copySparse(_ source: String, _ target: String) throws(SystemError) {
         let from = try Descriptor.open(source, O_RDONLY)
         let to = try Descriptor.open(target, O_RDWR | O_CREAT | O_EXCL)
         let size = lseek(from.number, 0, SEEK_END)

@@ -72,7 +72,7 @@ let package = Package(
         room("GuestProtocol"),
         room("GuestAgent", ["GuestProtocol", "LinuxSystem", "CLinux"]),
         room("GuestClient", ["GuestProtocol", "SandboxModel", .nioCore, .nioPosix, .logging]),
-        room("SandboxEngine", ["SandboxModel", "GuestClient", .logging]),
+        room("SandboxEngine", ["SandboxModel", "GuestClient", "LinuxSystem", "CLinux", .logging]),
         room(
             "QEMUEngine",
             [

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <linux/netlink.h>
 #include <linux/random.h>
 #include <net/if.h>
 #include <stdlib.h>
@@ -68,6 +69,8 @@ int clinux_sync_filesystem(const char *path) {
     return error;
 }
 
+int clinux_syncfs(int fd) { return syncfs(fd) < 0 ? -errno : 0; }
+
 uint64_t clinux_block_device_bytes(const char *path) {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0) return 0;
@@ -103,6 +106,11 @@ int clinux_loopback_up(void) {
     if (!error && ioctl(fd, SIOCSIFFLAGS, &request) < 0) error = -errno;
     close(fd);
     return error;
+}
+
+int clinux_socket_diagnostics(void) {
+    int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_SOCK_DIAG);
+    return fd < 0 ? -errno : fd;
 }
 
 int clinux_filesystem_space(const char *path, clinux_space *out) {

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
+#include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -31,6 +32,8 @@ typedef struct {
     volatile int stage;
     volatile int error;
 } spawn_frame;
+
+static int is_held(const clinux_spawn_spec *spec) { return spec->cgroup_fd >= 0 && spec->cgroup_is_frozen; }
 
 static void write_text(const char *path, const char *text) {
     int fd = open(path, O_WRONLY | O_CLOEXEC);
@@ -56,6 +59,9 @@ static void spawn_child(spawn_frame *frame) {
         sigaction(number, &standard, NULL);
     }
 
+    // Before the identity changes: set-user-id programs keep their meaning only under a privileged tracer, and the
+    // kernel takes the tracee's own credentials at this point for the tracer's.
+    if (is_held(spec)) CHECK(CLINUX_STAGE_CGROUP, syscall(SYS_ptrace, PTRACE_TRACEME, 0, 0, 0));
     if (spec->new_session) CHECK(CLINUX_STAGE_SESSION, setsid());
 
     // First out of the way of their targets, then into place, then everything else is closed.
@@ -154,6 +160,29 @@ static pid_t spawn_into_cgroup(spawn_frame *frame, int *pidfd) {
     return (pid_t)result;
 }
 
+// Puts a child that stopped at its exec, being traced, into its frozen cgroup and lets go of it: it goes from the one
+// stop into the other without an instruction of the program. A child born in a frozen cgroup would stop before its
+// exec, and the vfork would wait for it for ever.
+static int hand_over(pid_t pid, int cgroup) {
+    int status;
+    pid_t got;
+    do { got = waitpid(pid, &status, __WALL); } while (got < 0 && errno == EINTR);
+    if (got < 0) return errno;
+    if (!WIFSTOPPED(status)) return EAGAIN;  // killed already, and reaped by this very call
+    char digits[12];
+    int at = sizeof digits, error = 0;
+    for (pid_t rest = pid; rest; rest /= 10) digits[--at] = (char)('0' + rest % 10);
+    int procs = openat(cgroup, "cgroup.procs", O_WRONLY | O_CLOEXEC);
+    if (procs < 0 || write(procs, digits + at, sizeof digits - (size_t)at) < 0) error = errno;
+    if (procs >= 0) close(procs);
+    if (!error && ptrace(PTRACE_DETACH, pid, 0, 0) < 0) error = errno;
+    if (error) {
+        kill(pid, SIGKILL);
+        do { got = waitpid(pid, &status, __WALL); } while ((got < 0 && errno == EINTR) || (got > 0 && WIFSTOPPED(status)));
+    }
+    return error;
+}
+
 pid_t clinux_spawn(const clinux_spawn_spec *spec, int *pidfd, int *stage) {
     spawn_frame frame;
     frame.spec = spec;
@@ -168,7 +197,7 @@ pid_t clinux_spawn(const clinux_spawn_spec *spec, int *pidfd, int *stage) {
     pthread_sigmask(SIG_BLOCK, &all, &before);
     pid_t pid;
     int error;
-    if (spec->cgroup_fd >= 0) {
+    if (spec->cgroup_fd >= 0 && !is_held(spec)) {
         pid = spawn_into_cgroup(&frame, pidfd);
         error = pid < 0 ? (int)-pid : frame.error;
     } else {
@@ -190,6 +219,10 @@ pid_t clinux_spawn(const clinux_spawn_spec *spec, int *pidfd, int *stage) {
         while (waitpid(pid, NULL, 0) < 0 && errno == EINTR) {}
         if (*pidfd >= 0) close(*pidfd);
         *pidfd = -1;
+        return -error;
+    }
+    if (is_held(spec) && (error = hand_over(pid, spec->cgroup_fd))) {
+        *stage = CLINUX_STAGE_CGROUP;
         return -error;
     }
     if (*pidfd >= 0) return pid;

@@ -13,6 +13,8 @@ package final class Agent: TransportDelegate {
     private let users: Users
     private let files: FileService
     private let processes: ProcessTable
+    private let programs: HeldPrograms?
+    private let thawing: ThawService
     private var isPoweringOff = false
     private static let kernelRelease: String = {
         let bytes = (try? Descriptor.open("/proc/sys/kernel/osrelease", O_RDONLY).readAll(limit: 256)) ?? []
@@ -29,7 +31,10 @@ package final class Agent: TransportDelegate {
             descriptor: configuration.descriptor, endsAtHangup: configuration.endsAtHangup, loop: loop)
         users = Users()
         files = FileService(users: users)
-        processes = try ProcessTable(configuration: configuration, loop: loop, transport: transport, users: users)
+        programs = configuration.controlGroup.flatMap { HeldPrograms(controlGroup: $0) }
+        processes = try ProcessTable(
+            configuration: configuration, loop: loop, transport: transport, users: users, programs: programs)
+        thawing = ThawService(configuration: configuration, processes: processes, programs: programs)
         transport.delegate = self
     }
 
@@ -86,7 +91,7 @@ package final class Agent: TransportDelegate {
                 generation: ProtocolGeneration.current, agentVersion: AgentVersion.string,
                 kernel: Agent.kernelRelease, uptimeMilliseconds: MetricsReader.uptimeMilliseconds)
             end(stream, hello.encoded)
-        case .thaw: end(stream, thaw(try decode(request.body)).encoded)
+        case .thaw: end(stream, thawing.thaw(try decode(request.body)).encoded)
         case .freeze:
             do throws(SystemError) {
                 try configuration.machine.synchronize()
@@ -99,51 +104,27 @@ package final class Agent: TransportDelegate {
             try? configuration.machine.synchronize()
             isPoweringOff = true
             end(stream)
+        case .hold: end(stream, hold(try decode(request.body)).encoded)
+        case .release:
+            thawing.forget()
+            programs?.release()
+            end(stream)
         default: throw GuestFailure(.unsupported, "\(request.operation) is not known to this agent")
         }
     }
 
-    private func thaw(_ request: Thaw) -> Thawed {
-        let machine = configuration.machine
-        // The clock first: what the host read ages with every step before it.
-        let clock = attempt { () throws(SystemError) in
-            try machine.setClock(nanoseconds: request.wallClockNanoseconds)
-        }
-        let generator = attempt { () throws(SystemError) in try machine.reseed(entropy: request.entropy) }
-        processes.setDefaults(environment: request.environment, user: request.user)
-        let identity = attempt { () throws(SystemError) in
-            guard isName(request.hostname), isMachineID(request.machineID) else {
-                throw SystemError("set identity", request.hostname, errno: EINVAL)
-            }
-            try machine.setIdentity(hostname: request.hostname, machineID: request.machineID)
-        }
-        let disk =
-            request.diskBytes == 0
-            || attempt { () throws(SystemError) in try machine.growDisk(to: request.diskBytes) }
-        return Thawed(clockSet: clock, generatorReseeded: generator, identitySet: identity, diskGrown: disk)
-    }
-
-    private func attempt(_ body: () throws(SystemError) -> Void) -> Bool {
+    private func hold(_ request: Hold) -> Held {
+        // Programs first: what they would write after the flush would not be in it.
+        let frozen = programs?.hold(timeoutMilliseconds: request.timeoutMilliseconds) ?? false
+        if frozen, request.surveys { thawing.prepare() }
+        guard request.flush else { return Held(frozen: frozen, flushed: false) }
         do throws(SystemError) {
-            try body()
-            return true
+            try configuration.machine.synchronize()
+            return Held(frozen: frozen, flushed: true)
         } catch {
-            configuration.log("thaw: \(error)")
-            return false
+            configuration.log("hold: \(error)")
+            return Held(frozen: frozen, flushed: false)
         }
-    }
-
-    /// Whether a host name is one label or more of what DNS allows, so that it can stand in any file.
-    private func isName(_ name: String) -> Bool {
-        (1...64).contains(name.utf8.count)
-            && name.utf8.allSatisfy { byte in
-                (48...57).contains(byte) || (97...122).contains(byte) || (65...90).contains(byte) || byte == 45
-                    || byte == 46
-            }
-    }
-
-    private func isMachineID(_ text: String) -> Bool {
-        text.utf8.count == 32 && text.utf8.allSatisfy { (48...57).contains($0) || (97...102).contains($0) }
     }
 
     // MARK: Processes

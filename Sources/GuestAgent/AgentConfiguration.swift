@@ -28,6 +28,8 @@ package struct AgentConfiguration: Sendable {
     package var maxStreams = 1024
     /// What a thaw, a freeze and a power-off do to the machine.
     package var machine: any MachineControl
+    /// Where new SSH host keys come from, once the machine has removed old ones.
+    package var hostKeys = HostKeyPlaces()
     /// Takes a line about something the host cannot be told.
     package var log: @Sendable (String) -> Void
 

@@ -44,7 +44,9 @@ package struct Boot {
         Console.say("agent \(AgentVersion.string) serves on \(ProtocolGeneration.portName)")
         var configuration = AgentConfiguration(
             descriptor: port, endsAtHangup: false, reaping: .everyChild, controlGroup: group,
-            machine: Machine(rootDevice: rootDevice, identity: identity), log: { Console.say($0) })
+            machine: Machine(
+                rootDevice: rootDevice, identity: identity, hostKeys: HostKeyFiles(directory: "/etc/ssh")),
+            log: { Console.say($0) })
         configuration.maxOpenFiles = 1 << 20
         try Agent(configuration).run()
     }
@@ -121,7 +123,10 @@ package struct Boot {
             if metrics.memoryAvailable > 2 * reservedBytes {
                 try put("\(metrics.memoryAvailable - reservedBytes)", sandboxGroup + "/memory.max")
             }
-            return sandboxGroup
+            // What programs make among the control groups then lies below theirs, and is held and killed with them.
+            try SystemError.check(
+                clinux_mount(sandboxGroup, controlGroups, nil, UInt(MS_BIND), nil), "mount", controlGroups)
+            return controlGroups
         } catch {
             Console.say("programs run without limits: \(error)")
             return nil

@@ -33,6 +33,11 @@ private struct NoMachine: MachineControl {
     func setClock(nanoseconds: Int64) throws(SystemError) { throw refusal("set clock") }
     func reseed(entropy: [UInt8]) throws(SystemError) { throw refusal("reseed") }
     func setIdentity(hostname: String, machineID: String) throws(SystemError) { throw refusal("set identity") }
+    func renewGeneration() throws(SystemError) { throw refusal("renew generation") }
+    func dropConnections() throws(SystemError) { throw refusal("end connections") }
+    func hasOuterConnections() throws(SystemError) -> Bool { throw refusal("list connections") }
+    func hasHostKeys() throws(SystemError) -> Bool { throw refusal("look for host keys") }
+    func removeHostKeys() throws(SystemError) -> [String] { throw refusal("remove host keys") }
     func growDisk(to bytes: UInt64) throws(SystemError) { throw refusal("grow disk") }
     func synchronize() throws(SystemError) { sync() }
     func powerOff() { exit(0) }

@@ -2,24 +2,32 @@ import CLinux
 import Glibc
 import LinuxSystem
 
-/// The files in /etc that name the machine, each held open and kept in memory under a bind mount.
+/// The files in /etc that name the machine, each held open and kept in memory under a bind mount, and the generation
+/// file, `/run/martlet/generation`, by which a program notices that its machine was restored.
 ///
 /// Writing them is on the way of every create. On the disk's file system that is thousands of translated blocks of
 /// an emulated guest's kernel (inodes, journal, truncation); in memory it is a copy.
 package final class IdentityFiles: Sendable {
     private static let directory = "/run/martlet"
+    private static let generationBytes = 16
     private let hostname: Descriptor
     private let machineID: Descriptor
     private let hosts: Descriptor
+    private let generation: Descriptor
 
     /// Puts the files in place; /run must be mounted.
     package static func mount() throws(SystemError) -> IdentityFiles {
         mkdir(directory, 0o755)
+        let generation = try Descriptor.open(directory + "/generation", O_RDWR | O_CREAT | O_EXCL, mode: 0o644)
+        // Zeros: this early the kernel may not have randomness to give, and nobody has thawed the machine yet.
+        try generation.writeAll([UInt8](repeating: UInt8(ascii: "0"), count: 2 * generationBytes) + [10])
         return IdentityFiles(
-            hostname: try place("hostname"), machineID: try place("machine-id"), hosts: try place("hosts"))
+            hostname: try place("hostname"), machineID: try place("machine-id"), hosts: try place("hosts"),
+            generation: generation)
     }
 
-    private init(hostname: Descriptor, machineID: Descriptor, hosts: Descriptor) {
+    private init(hostname: Descriptor, machineID: Descriptor, hosts: Descriptor, generation: Descriptor) {
+        self.generation = generation
         self.hostname = hostname
         self.machineID = machineID
         self.hosts = hosts
@@ -42,6 +50,21 @@ package final class IdentityFiles: Sendable {
         let old = try read(hosts)
         let new = HostsFile.naming(name, in: old)
         if new != old { try overwrite(hosts, new) }
+    }
+
+    /// Writes a value that no machine, restored from the same capture or not, has or had.
+    func renewGeneration() throws(SystemError) {
+        var random = [UInt8](repeating: 0, count: IdentityFiles.generationBytes)
+        try SystemError.check(clinux_getrandom(&random, random.count), "getrandom")
+        try overwrite(generation, IdentityFiles.hexadecimal(random) + [10])
+    }
+
+    static func hexadecimal(_ bytes: [UInt8]) -> [UInt8] {
+        var digits: [UInt8] = []
+        for byte in bytes {
+            for half in [byte >> 4, byte & 15] { digits.append(half < 10 ? 48 + half : 87 + half) }
+        }
+        return digits
     }
 
     private func read(_ file: Descriptor) throws(SystemError) -> [UInt8] {

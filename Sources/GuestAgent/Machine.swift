@@ -7,14 +7,22 @@ package struct Machine: MachineControl {
     private let rootDevice: String
     private let identity: IdentityFiles?
     private let random: Descriptor?
+    private let root: Descriptor?
+    private let connections: TCPConnections?
+    private let hostKeys: HostKeyFiles?
 
     /// - Parameters:
     ///   - rootDevice: the block device that holds the root file system.
     ///   - identity: the files that name the machine; nil before they are in place.
-    package init(rootDevice: String, identity: IdentityFiles? = nil) {
+    ///   - hostKeys: its SSH host keys, there or not.
+    package init(rootDevice: String, identity: IdentityFiles? = nil, hostKeys: HostKeyFiles? = nil) {
         self.rootDevice = rootDevice
         self.identity = identity
+        self.hostKeys = hostKeys
+        // Held open: opening them at every hold and thaw is work on the way of a fork or a create.
         random = try? Descriptor.open("/dev/urandom", O_WRONLY)
+        root = try? Descriptor.open("/", O_RDONLY | O_DIRECTORY)
+        connections = try? TCPConnections()
     }
 
     package func setClock(nanoseconds: Int64) throws(SystemError) {
@@ -24,7 +32,6 @@ package struct Machine: MachineControl {
     package func reseed(entropy: [UInt8]) throws(SystemError) {
         // The kernel takes at most 512 bytes at once, four times what its generator holds.
         let bytes = Array(entropy.prefix(512))
-        // Held open: opening it again at every thaw is a path walk on the way of the create.
         guard let random else { throw SystemError("reseed", "/dev/urandom", errno: ENODEV) }
         try SystemError.check(clinux_add_entropy(random.number, bytes, Int32(bytes.count)), "reseed", "/dev/urandom")
     }
@@ -34,6 +41,25 @@ package struct Machine: MachineControl {
         guard let identity else { throw SystemError("set identity", "/etc", errno: ENOENT) }
         try identity.write(hostname: hostname, machineID: machineID)
     }
+
+    package func renewGeneration() throws(SystemError) {
+        guard let identity else { throw SystemError("renew", "generation", errno: ENOENT) }
+        try identity.renewGeneration()
+    }
+
+    package func hasOuterConnections() throws(SystemError) -> Bool {
+        guard let connections else { throw SystemError("list", "connections", errno: EPROTONOSUPPORT) }
+        return try connections.list().contains { !$0.isLoopback }
+    }
+
+    package func dropConnections() throws(SystemError) {
+        guard let connections else { throw SystemError("end", "connections", errno: EPROTONOSUPPORT) }
+        try connections.endAllBeyondLoopback()
+    }
+
+    package func hasHostKeys() throws(SystemError) -> Bool { try hostKeys?.areThere() ?? false }
+
+    package func removeHostKeys() throws(SystemError) -> [String] { try hostKeys?.removeAll() ?? [] }
 
     package func growDisk(to bytes: UInt64) throws(SystemError) {
         // The disk may have grown a moment ago only: its driver hears of it by an interrupt.
@@ -49,7 +75,8 @@ package struct Machine: MachineControl {
     }
 
     package func synchronize() throws(SystemError) {
-        try SystemError.check(clinux_sync_filesystem("/"), "syncfs", "/")
+        guard let root else { throw SystemError("syncfs", "/", errno: ENOENT) }
+        try SystemError.check(clinux_syncfs(root.number), "syncfs", "/")
     }
 
     package func powerOff() {

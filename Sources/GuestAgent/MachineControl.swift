@@ -8,6 +8,16 @@ package protocol MachineControl: Sendable {
     func reseed(entropy: [UInt8]) throws(SystemError)
     /// Makes the machine known, to itself, under these names.
     func setIdentity(hostname: String, machineID: String) throws(SystemError)
+    /// Gives the machine's generation file a new value; to be done once the kernel's generator is reseeded.
+    func renewGeneration() throws(SystemError)
+    /// Whether there is a TCP connection with an address that is not loopback.
+    func hasOuterConnections() throws(SystemError) -> Bool
+    /// Ends every TCP connection with an address that is not loopback.
+    func dropConnections() throws(SystemError)
+    /// Whether there are SSH host keys.
+    func hasHostKeys() throws(SystemError) -> Bool
+    /// Removes the SSH host keys; returns of which kinds they were.
+    func removeHostKeys() throws(SystemError) -> [String]
     /// Grows the root file system to the size of its disk, once the disk has `bytes`.
     func growDisk(to bytes: UInt64) throws(SystemError)
     /// Brings everything written to the disk.

@@ -17,20 +17,25 @@ final class ProcessTable {
     private let remembered: Int
     private let reaping: AgentConfiguration.Reaping
     private let cages: ProcessCages?
+    private let programs: HeldPrograms?
     private var launcher: ProcessLauncher
     private var processes: [Int32: GuestProcess] = [:]
     /// Pids of ended processes, the one that ended first in front.
     private var ended: [Int32] = []
+    /// Programs of the agent's own, which nobody can name: what to do when they end.
+    private var helpers: [Int32: (clinux_exit) -> Void] = [:]
     private var childWatches: [Int32: Watch] = [:]
     private var pidfds: [Int32: Descriptor] = [:]
     private var signals: Descriptor?
     private var signalWatch: Watch?
 
     init(
-        configuration: AgentConfiguration, loop: EventLoop, transport: Transport, users: Users
+        configuration: AgentConfiguration, loop: EventLoop, transport: Transport, users: Users,
+        programs: HeldPrograms?
     ) throws(SystemError) {
         self.loop = loop
         self.transport = transport
+        self.programs = programs
         budget = ReplayBudget(bytes: configuration.replayBudget)
         remembered = configuration.rememberedProcesses
         reaping = configuration.reaping
@@ -40,11 +45,15 @@ final class ProcessTable {
         if reaping == .everyChild { try watchChildSignal() }
     }
 
-    /// What every later process starts with, before its own: environment and user.
-    func setDefaults(environment: [String], user: String) {
-        launcher.sandboxEnvironment = environment
-        launcher.defaultUser = user
+    /// What every later process starts with, before its own.
+    ///
+    /// - Parameter keeping: lays the variables over those given before, by name, instead of replacing all.
+    func setEnvironment(_ environment: [String], keeping: Bool) {
+        launcher.sandboxEnvironment = (keeping ? launcher.sandboxEnvironment : []).overlaid(with: environment)
     }
+
+    /// Who later processes run as that do not say so themselves.
+    func setDefaultUser(_ user: String) { launcher.defaultUser = user }
 
     // MARK: Operations
 
@@ -132,14 +141,23 @@ final class ProcessTable {
     func killAll() {
         for process in processes.values {
             process.killEverything()
-            if reaping == .ownChildren, !process.hasEnded, let pidfd = pidfds[process.pid] {
-                _ = clinux_poll_one(pidfd.number, Int16(POLLIN), 5000)
-                var exit = clinux_exit()
-                _ = clinux_reap(process.pid, &exit)
-            }
+            if !process.hasEnded { collect(process.pid) }
             process.release()
         }
         processes = [:]
+        for pid in helpers.keys {
+            _ = clinux_kill(pid, SIGKILL)
+            collect(pid)
+        }
+        helpers = [:]
+    }
+
+    /// Reaps a killed child where nobody else does.
+    private func collect(_ pid: Int32) {
+        guard reaping == .ownChildren, let pidfd = pidfds[pid] else { return }
+        _ = clinux_poll_one(pidfd.number, Int16(POLLIN), 5000)
+        var exit = clinux_exit()
+        _ = clinux_reap(pid, &exit)
     }
 
     private func find(_ pid: Int32) throws(GuestFailure) -> GuestProcess {
@@ -165,7 +183,12 @@ final class ProcessTable {
         }
         plan.spawn.descriptors = channels.child.map { $0?.number }
         let cage = cages?.take()
+        // A program outside could be neither held nor killed as a whole.
+        guard cages == nil || cage != nil else {
+            throw GuestFailure(.limitReached, "\(request.arguments[0]): no control group is left")
+        }
         plan.spawn.cgroup = cage?.directory.number
+        plan.spawn.cgroupIsFrozen = programs?.areHeld ?? false
         let started = Clocks.monotonicNanoseconds
         let child: ChildProcess
         do throws(GuestFailure) {
@@ -207,16 +230,41 @@ final class ProcessTable {
         _ process: GuestProcess, _ child: ChildProcess, outputs: [(Descriptor, OutputChannel)]
     ) throws(SystemError) {
         for (descriptor, channel) in outputs { try process.read(descriptor, as: channel) }
-        if reaping == .ownChildren {
-            guard let pidfd = child.pidfd else { throw SystemError("pidfd_open", "\(child.pid)", errno: ENOSYS) }
-            childWatches[child.pid] = try loop.watch(pidfd.number, UInt32(CLINUX_EVENT_READ)) {
-                [unowned self] _ in reap(process.pid)
-            }
-            pidfds[child.pid] = pidfd
-        }
+        try watch(child)
         // A remembered process whose pid the kernel gave out again can no longer be named.
         if let namesake = processes[process.pid] { drop(namesake) }
         processes[process.pid] = process
+    }
+
+    /// Starts a program of the agent's own, which is in no control group and is never held.
+    ///
+    /// - Returns: its pid, which is its own until `ended` is called.
+    func startHelper(_ request: SpawnRequest, _ ended: @escaping (clinux_exit) -> Void) throws(SystemError) -> Int32 {
+        let child: ChildProcess
+        do throws(SpawnError) {
+            child = try ChildProcess.spawn(request)
+        } catch {
+            throw SystemError("start", request.program, errno: error.errno)
+        }
+        do throws(SystemError) {
+            try watch(child)
+        } catch {
+            _ = clinux_kill(child.pid, SIGKILL)
+            throw error
+        }
+        helpers[child.pid] = ended
+        return child.pid
+    }
+
+    /// Hears of the end of a child.
+    private func watch(_ child: ChildProcess) throws(SystemError) {
+        if reaping == .ownChildren {
+            guard let pidfd = child.pidfd else { throw SystemError("pidfd_open", "\(child.pid)", errno: ENOSYS) }
+            childWatches[child.pid] = try loop.watch(pidfd.number, UInt32(CLINUX_EVENT_READ)) {
+                [unowned self] _ in reap(child.pid)
+            }
+            pidfds[child.pid] = pidfd
+        }
     }
 
     // MARK: Ending
@@ -238,7 +286,11 @@ final class ProcessTable {
             let ended = exit.pid
             childWatches.removeValue(forKey: ended)?.stop()
             pidfds[ended] = nil
-            if let process = processes[ended], !process.hasEnded { hasEnded(process, exit) }
+            if let helper = helpers.removeValue(forKey: ended) {
+                helper(exit)
+            } else if let process = processes[ended], !process.hasEnded {
+                hasEnded(process, exit)
+            }
             if pid > 0 { return }
         }
     }

@@ -12,16 +12,19 @@ final class GuestChannelHandler: ChannelInboundHandler {
     private let takeover: Bool
     private let synchronized: EventLoopPromise<Void>
     private let logger: Logger
-    private var decoder = FrameDecoder(hunting: true)
+    private var decoder: FrameDecoder
     private var isSynchronized = false
     private var streams: [UInt32: WeakStream] = [:]
     private var deadlines: [UInt32: Scheduled<Void>] = [:]
     private var context: ChannelHandlerContext?
     private var failure: MartletError?
     private var flushScheduled = false
+    /// Frames that wait for the gate to open; nil while it is open.
+    private var waiting: [Frame]?
 
     init(nonce: [UInt8], takeover: Bool, synchronized: EventLoopPromise<Void>, logger: Logger) {
         self.nonce = nonce
+        decoder = FrameDecoder(hunting: true, nonce: nonce)
         self.takeover = takeover
         self.synchronized = synchronized
         self.logger = logger
@@ -140,8 +143,23 @@ final class GuestChannelHandler: ChannelInboundHandler {
         send(Frame(stream: id, kind: .cancel))
     }
 
+    /// Keeps all frames back from now on. The guest has taken every byte once it answers the request before this, and
+    /// stands between two frames then: so does a copy that is made of it.
+    func closeGate() { if waiting == nil { waiting = [] } }
+
+    /// Lets frames pass again, those that waited first.
+    func openGate() {
+        let frames = waiting ?? []
+        waiting = nil
+        for frame in frames { send(frame) }
+    }
+
     func send(_ frame: Frame) {
         guard let context, context.channel.isActive else { return }
+        guard waiting == nil else {
+            waiting?.append(frame)
+            return
+        }
         var bytes: [UInt8] = []
         bytes.reserveCapacity(frame.payload.count + Frame.overhead)
         frame.encode(into: &bytes)

@@ -86,8 +86,10 @@ package final class GuestConnection: Sendable {
             payload: OpenRequest(operation, window: UInt32(clamping: window), body: body).encoded)
         let weakStream = WeakStream(stream)
         onLoop { handler in
+            if operation == .release { handler.openGate() }
             guard let stream = weakStream.value else { return }
             handler.open(stream, frame)
+            if operation == .hold { handler.closeGate() }
             if let timeout {
                 handler.deadline(for: stream, in: TimeAmount.nanoseconds(timeout.inNanoseconds), operation: operation)
             }

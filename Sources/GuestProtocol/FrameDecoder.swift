@@ -15,10 +15,15 @@ public struct FrameDecoder: Sendable {
     private var buffer: [UInt8] = []
     private var start = 0
     private var hunting: Bool
+    private let awaitedNonce: [UInt8]?
 
-    /// - Parameter hunting: true when nothing before the first marker may be believed.
-    public init(hunting: Bool = false) {
+    /// - Parameters:
+    ///   - hunting: true when nothing before the first marker may be believed.
+    ///   - nonce: the only marker a hunt ends at; nil takes any. What a program printed may look like a marker, and
+    ///     what follows it like the beginning of a frame that swallows the true one.
+    public init(hunting: Bool = false, nonce: [UInt8]? = nil) {
         self.hunting = hunting
+        awaitedNonce = nonce
     }
 
     /// Bytes held that are not yet a whole item.
@@ -76,11 +81,28 @@ public struct FrameDecoder: Sendable {
         var index = start
         let last = buffer.count - SyncMarker.length
         while index <= last {
-            if buffer[index] == magic[0], let item = takeMarker(at: index) { return item }
-            index += 1
+            let zeros = zeroBytes(from: index, before: last)
+            if zeros > 0 {
+                index += zeros
+            } else {
+                if buffer[index] == magic[0], let item = takeMarker(at: index) { return item }
+                index += 1
+            }
         }
         start = max(start, min(index, max(0, buffer.count - SyncMarker.length + 1)))
         return nil
+    }
+
+    /// How many bytes from `index` on, in whole words, are zero: a takeover sends tens of thousands of them, and it is
+    /// the first thing a restored guest runs through, in code that is translated anew.
+    private func zeroBytes(from index: Int, before last: Int) -> Int {
+        buffer.withUnsafeBytes { bytes in
+            var position = index
+            while position + 8 <= last, bytes.loadUnaligned(fromByteOffset: position, as: UInt64.self) == 0 {
+                position += 8
+            }
+            return position - index
+        }
     }
 
     private mutating func takeMarker(at index: Int) -> Item? {
@@ -88,6 +110,7 @@ public struct FrameDecoder: Sendable {
         for offset in 0..<magic.count where buffer[index + offset] != magic[offset] { return nil }
         let nonceStart = index + magic.count
         let nonce = Array(buffer[nonceStart..<nonceStart + SyncMarker.nonceLength])
+        if hunting, let awaitedNonce, nonce != awaitedNonce { return nil }
         start = index + SyncMarker.length
         hunting = false
         return .sync(nonce: nonce)

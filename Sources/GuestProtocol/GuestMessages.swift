@@ -43,10 +43,19 @@ public struct Thaw: WireMessage {
     public var diskBytes: UInt64
     /// Who processes run as that do not say so themselves, as in `StartProcess`; empty: root.
     public var user: String
+    /// Host name, machine id and default user stay what they are; those given here are not looked at.
+    public var keepsIdentity: Bool
+    /// The environment given before stays; variables given here are laid over it by name.
+    public var keepsEnvironment: Bool
+    /// Ends every TCP connection with an address that is not the machine's own loopback; listening sockets stay.
+    public var dropsConnections: Bool
+    /// Removes the SSH host keys and makes new ones of the same kinds, which may be ready a little later.
+    public var renewsHostKeys: Bool
 
     public init(
         wallClockNanoseconds: Int64, entropy: [UInt8], hostname: String, machineID: String,
-        environment: [String] = [], diskBytes: UInt64 = 0, user: String = ""
+        environment: [String] = [], diskBytes: UInt64 = 0, user: String = "", keepsIdentity: Bool = false,
+        keepsEnvironment: Bool = false, dropsConnections: Bool = false, renewsHostKeys: Bool = false
     ) {
         self.wallClockNanoseconds = wallClockNanoseconds
         self.entropy = entropy
@@ -55,6 +64,10 @@ public struct Thaw: WireMessage {
         self.environment = environment
         self.diskBytes = diskBytes
         self.user = user
+        self.keepsIdentity = keepsIdentity
+        self.keepsEnvironment = keepsEnvironment
+        self.dropsConnections = dropsConnections
+        self.renewsHostKeys = renewsHostKeys
     }
 
     public func write(to writer: inout WireWriter) {
@@ -65,6 +78,10 @@ public struct Thaw: WireMessage {
         writer.strings(environment)
         writer.u64(diskBytes)
         writer.string(user)
+        writer.bool(keepsIdentity)
+        writer.bool(keepsEnvironment)
+        writer.bool(dropsConnections)
+        writer.bool(renewsHostKeys)
     }
 
     public init(from reader: inout WireReader) throws(WireError) {
@@ -75,6 +92,10 @@ public struct Thaw: WireMessage {
         environment = try reader.strings()
         diskBytes = try reader.u64()
         user = try reader.string()
+        keepsIdentity = try reader.bool(ifAbsent: false)
+        keepsEnvironment = try reader.bool(ifAbsent: false)
+        dropsConnections = try reader.bool(ifAbsent: false)
+        renewsHostKeys = try reader.bool(ifAbsent: false)
     }
 }
 
@@ -84,21 +105,35 @@ public struct Thawed: WireMessage {
     public var generatorReseeded: Bool
     public var identitySet: Bool
     public var diskGrown: Bool
+    /// True as well when it was not asked for.
+    public var connectionsDropped: Bool
+    /// No SSH host key from before the thaw is left; true as well when it was not asked for.
+    public var hostKeysRenewed: Bool
 
-    public init(clockSet: Bool, generatorReseeded: Bool, identitySet: Bool, diskGrown: Bool) {
+    public init(
+        clockSet: Bool, generatorReseeded: Bool, identitySet: Bool, diskGrown: Bool,
+        connectionsDropped: Bool = true, hostKeysRenewed: Bool = true
+    ) {
         self.clockSet = clockSet
         self.generatorReseeded = generatorReseeded
         self.identitySet = identitySet
         self.diskGrown = diskGrown
+        self.connectionsDropped = connectionsDropped
+        self.hostKeysRenewed = hostKeysRenewed
     }
 
-    public var isComplete: Bool { clockSet && generatorReseeded && identitySet && diskGrown }
+    /// Whether every promise was kept.
+    public var isComplete: Bool {
+        clockSet && generatorReseeded && identitySet && diskGrown && connectionsDropped && hostKeysRenewed
+    }
 
     public func write(to writer: inout WireWriter) {
         writer.bool(clockSet)
         writer.bool(generatorReseeded)
         writer.bool(identitySet)
         writer.bool(diskGrown)
+        writer.bool(connectionsDropped)
+        writer.bool(hostKeysRenewed)
     }
 
     public init(from reader: inout WireReader) throws(WireError) {
@@ -106,6 +141,59 @@ public struct Thawed: WireMessage {
         generatorReseeded = try reader.bool()
         identitySet = try reader.bool()
         diskGrown = try reader.bool()
+        connectionsDropped = try reader.bool(ifAbsent: true)
+        hostKeysRenewed = try reader.bool(ifAbsent: true)
+    }
+}
+
+/// Holds every program still: none runs until `release`, or until a thaw that kept all its promises.
+public struct Hold: WireMessage {
+    /// How long to wait for the last program to stand still.
+    public var timeoutMilliseconds: UInt32
+    /// Brings everything written to the disk once the programs are held.
+    public var flush: Bool
+    /// Looks already now for what a copy has to do away with when it is thawed: that is quick here, and slow there.
+    public var surveys: Bool
+
+    public init(timeoutMilliseconds: UInt32, flush: Bool, surveys: Bool = false) {
+        self.timeoutMilliseconds = timeoutMilliseconds
+        self.flush = flush
+        self.surveys = surveys
+    }
+
+    public func write(to writer: inout WireWriter) {
+        writer.u32(timeoutMilliseconds)
+        writer.bool(flush)
+        writer.bool(surveys)
+    }
+
+    public init(from reader: inout WireReader) throws(WireError) {
+        timeoutMilliseconds = try reader.u32()
+        flush = try reader.bool()
+        surveys = try reader.bool(ifAbsent: false)
+    }
+}
+
+/// Answer to `hold`.
+public struct Held: WireMessage {
+    /// Whether every program stands still. When not, those that could be stopped are, until `release`.
+    public var frozen: Bool
+    /// Whether everything written is on the disk; false when that was not asked for.
+    public var flushed: Bool
+
+    public init(frozen: Bool, flushed: Bool) {
+        self.frozen = frozen
+        self.flushed = flushed
+    }
+
+    public func write(to writer: inout WireWriter) {
+        writer.bool(frozen)
+        writer.bool(flushed)
+    }
+
+    public init(from reader: inout WireReader) throws(WireError) {
+        frozen = try reader.bool()
+        flushed = try reader.bool()
     }
 }
 

@@ -6,6 +6,8 @@ public enum Operation: UInt8, Sendable, CaseIterable {
     case freeze = 3
     case metrics = 4
     case powerOff = 5
+    case hold = 6
+    case release = 7
     // Processes
     case startProcess = 16
     case attachProcess = 17

@@ -56,6 +56,12 @@ public struct WireReader: Sendable {
 
     public mutating func u8() throws(WireError) -> UInt8 { try integer() }
     public mutating func bool() throws(WireError) -> Bool { try u8() != 0 }
+    /// A field its message has grown later: an older peer ends the message before it, which means `absent`.
+    ///
+    /// Only for messages that are a whole payload; inside another message the end cannot be told.
+    public mutating func bool(ifAbsent absent: Bool) throws(WireError) -> Bool {
+        remaining == 0 ? absent : try bool()
+    }
     public mutating func u16() throws(WireError) -> UInt16 { try integer() }
     public mutating func u32() throws(WireError) -> UInt32 { try integer() }
     public mutating func u64() throws(WireError) -> UInt64 { try integer() }

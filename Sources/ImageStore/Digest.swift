@@ -5,7 +5,7 @@ import LinuxSystem
 /// SHA-256 in the forms the store needs.
 package enum Digest {
     /// Hex digest of a list of texts, each with its length, so that no two lists look alike.
-    static func hex(of texts: [String]) -> String {
+    package static func hex(of texts: [String]) -> String {
         var hash = SHA256()
         for text in texts {
             hash.update(data: Array("\(text.utf8.count):".utf8))

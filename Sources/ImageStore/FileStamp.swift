@@ -2,16 +2,16 @@ import CLinux
 import Glibc
 
 /// What tells that a file is still the one that was looked at before.
-struct FileStamp: Sendable, Hashable {
-    let inode: UInt64
-    let size: Int64
-    let modifiedNanoseconds: Int64
-    let isDirectory: Bool
+package struct FileStamp: Sendable, Hashable {
+    package let inode: UInt64
+    package let size: Int64
+    package let modifiedNanoseconds: Int64
+    package let isDirectory: Bool
     /// What the file takes on the disk; less than `size` when it is sparse.
-    let allocatedBytes: Int64
+    package let allocatedBytes: Int64
 
     /// Looks at a path without following a symbolic link; nil if there is nothing.
-    init?(path: String) {
+    package init?(path: String) {
         var info = stat()
         guard lstat(path, &info) == 0 else { return nil }
         inode = UInt64(info.st_ino)

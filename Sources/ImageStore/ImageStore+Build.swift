@@ -86,7 +86,10 @@ extension ImageStore {
     private func kernelPart(
         _ definition: TemplateDefinition, _ force: Bool, _ sources: String, _ reporter: StageReporter
     ) async throws -> String {
-        let matching = ["requested": definition.kernel, "suite": definition.suite]
+        let matching = [
+            "requested": definition.kernel, "suite": definition.suite,
+            "modules": KernelModules.wanted.joined(separator: ","),
+        ]
         if !force, let digest = newestPart(.kernels, matching: matching) {
             reporter.report("already fetched", fraction: 1)
             return digest

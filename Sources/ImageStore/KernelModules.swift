@@ -1,8 +1,9 @@
 /// Which modules a guest needs and in which order they load.
 package enum KernelModules {
-    /// What the guest agent needs to reach its host, its disks and its network. What a kernel has built in is skipped.
+    /// What the guest agent needs to reach its host, its disks and its network, and to end connections a restored guest
+    /// must not go on with. What a kernel has built in is skipped.
     package static let wanted = [
-        "virtio_mmio", "virtio_blk", "virtio_console", "virtio_rng", "virtio_net", "ext4", "overlay",
+        "virtio_mmio", "virtio_blk", "virtio_console", "virtio_rng", "virtio_net", "ext4", "overlay", "tcp_diag",
     ]
 
     /// The kernel treats `-` and `_` in names as the same.

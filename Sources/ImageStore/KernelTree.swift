@@ -64,6 +64,7 @@ struct KernelTree: Sendable {
             details: [
                 "version": version, "package": package.name, "packageVersion": package.version,
                 "requested": package.requested, "suite": package.suite, "template": package.template,
+                "modules": KernelModules.wanted.joined(separator: ","),
             ]
         ).seal(to: staged.path + "/" + PartManifest.fileName)
         try layout.publish(staged, as: .kernels, digest)

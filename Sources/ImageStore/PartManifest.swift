@@ -10,7 +10,7 @@ package struct PartManifest: Sealed, Equatable {
         package var sha256: String?
     }
 
-    static let currentFormat = "martlet-part/1"
+    package static let currentFormat = "martlet-part/1"
     static let fileName = "manifest.json"
 
     package internal(set) var format = PartManifest.currentFormat
@@ -19,7 +19,7 @@ package struct PartManifest: Sealed, Equatable {
     package var createdAt: Timestamp
     package var files: [String: File]
     package var details: [String: String]
-    package internal(set) var checksum = ""
+    package var checksum = ""
 
     init(kind: String, files: [String: File], details: [String: String]) {
         self.kind = kind

@@ -3,7 +3,7 @@ import LinuxSystem
 import SandboxModel
 
 /// A small JSON file that carries a checksum over itself, so that a torn or edited one is noticed.
-protocol Sealed: Codable, Sendable {
+package protocol Sealed: Codable, Sendable {
     /// Hex SHA-256 over the file's JSON with this field empty.
     var checksum: String { get set }
     /// For example `martlet-part/1`; a file of another format is not read.
@@ -13,7 +13,7 @@ protocol Sealed: Codable, Sendable {
 
 extension Sealed {
     /// Writes the value with its checksum; whole or not at all.
-    func seal(to path: String, mode: UInt32 = 0o444) throws {
+    package func seal(to path: String, mode: UInt32 = 0o444) throws {
         var copy = self
         copy.checksum = ""
         copy.checksum = Digest.hex(of: try Self.encode(copy))
@@ -23,7 +23,7 @@ extension Sealed {
     /// Reads a sealed file.
     ///
     /// - Throws: a text that says what is wrong with it; `SystemError` where it cannot be read.
-    static func unseal(_ path: String) throws -> Self {
+    package static func unseal(_ path: String) throws -> Self {
         let bytes = try AtomicFile.read(path, limit: 4 << 20)
         let value: Self
         do {
@@ -50,9 +50,14 @@ extension Sealed {
 }
 
 /// A file of the store that is not what was written there.
-struct CorruptFile: Error, Sendable, Equatable, CustomStringConvertible {
-    var path: String
-    var why: String
+package struct CorruptFile: Error, Sendable, Equatable, CustomStringConvertible {
+    package var path: String
+    package var why: String
 
-    var description: String { "\(path.split(separator: "/").last ?? ""): \(why)" }
+    package init(path: String, why: String) {
+        self.path = path
+        self.why = why
+    }
+
+    package var description: String { "\(path.split(separator: "/").last ?? ""): \(why)" }
 }

@@ -5,7 +5,7 @@ import LinuxSystem
 /// The few file operations the store is made of; all block the calling thread.
 package enum StoreFiles {
     /// Makes a directory and its parents; one that exists is fine.
-    static func makeDirectory(_ path: String, mode: mode_t = 0o700) throws(SystemError) {
+    package static func makeDirectory(_ path: String, mode: mode_t = 0o700) throws(SystemError) {
         if mkdir(path, mode) == 0 { return }
         let failure = errno
         if failure == EEXIST, isDirectory(path) { return }
@@ -19,7 +19,7 @@ package enum StoreFiles {
     /// Whether there is anything at a path, a dangling link included.
     package static func exists(_ path: String) -> Bool { FileStamp(path: path) != nil }
 
-    static func isDirectory(_ path: String) -> Bool {
+    package static func isDirectory(_ path: String) -> Bool {
         var info = stat()
         return stat(path, &info) == 0 && info.st_mode & S_IFMT == S_IFDIR
     }
@@ -49,17 +49,17 @@ package enum StoreFiles {
         guard result == 0 || errno == ENOENT else { throw SystemError("remove", path, errno: errno) }
     }
 
-    static func setMode(_ path: String, _ mode: mode_t) throws(SystemError) {
+    package static func setMode(_ path: String, _ mode: mode_t) throws(SystemError) {
         guard chmod(path, mode) == 0 else { throw SystemError("chmod", path, errno: errno) }
     }
 
     /// Flushes a file or directory to the disk.
-    static func synchronize(_ path: String) throws(SystemError) {
+    package static func synchronize(_ path: String) throws(SystemError) {
         try Descriptor.open(path, O_RDONLY).synchronize()
     }
 
     /// Renames; the target must not exist (or be an empty directory).
-    static func rename(_ from: String, _ to: String) throws(SystemError) {
+    package static func rename(_ from: String, _ to: String) throws(SystemError) {
         try SystemError.check(clinux_rename(from, to), "rename", "\(from) to \(to)")
     }
 
@@ -69,7 +69,7 @@ package enum StoreFiles {
     }
 
     /// Bytes the files under a path take on the disk.
-    static func allocatedBytes(_ path: String) -> Int64 {
+    package static func allocatedBytes(_ path: String) -> Int64 {
         guard let stamp = FileStamp(path: path) else { return 0 }
         guard stamp.isDirectory else { return stamp.allocatedBytes }
         return list(path).reduce(0) { $0 + allocatedBytes(path + "/" + $1) }

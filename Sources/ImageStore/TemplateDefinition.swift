@@ -39,7 +39,7 @@ package struct TemplateDefinition: Sendable, Hashable, Codable {
         Digest.hex(
             of: [
                 "template-recipe", Self.builderFormat, suite, packages.sorted().joined(separator: ","), kernel,
-                "\(diskMiB)",
+                "\(diskMiB)", KernelModules.wanted.joined(separator: ","),
             ])
     }
 

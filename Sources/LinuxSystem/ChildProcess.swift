@@ -35,6 +35,8 @@ public struct SpawnRequest: Sendable {
     public var cgroupProcs: Int32?
     /// An open directory of a version 2 cgroup: the child is born in it, together with all its descendants.
     public var cgroup: Int32?
+    /// Says that `cgroup` is frozen: the program is loaded, and frozen there before its first instruction.
+    public var cgroupIsFrozen = false
     /// The signals the caller ignores, as bits `1 << number`; only these are reset in the child. 0 resets all, which
     /// costs a system call for each.
     public var ignoredSignals: UInt64 = 0
@@ -98,6 +100,7 @@ public struct ChildProcess: Sendable {
                                 spec.max_open_files = request.maxOpenFiles ?? -1
                                 spec.cgroup_procs_fd = request.cgroupProcs ?? -1
                                 spec.cgroup_fd = request.cgroup ?? -1
+                                spec.cgroup_is_frozen = request.cgroupIsFrozen ? 1 : 0
                                 spec.reset_signals = request.ignoredSignals
                                 spec.oom_score_adj = request.oomScoreAdjustment ?? .min
                                 return clinux_spawn(&spec, &pidfd, &stage)

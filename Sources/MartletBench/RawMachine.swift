@@ -70,7 +70,8 @@ struct RawMachine: Sendable {
             cpus: recipe.image.definition.cpus, memoryMiB: recipe.image.definition.memoryMiB)
         let arguments = QEMUArguments(
             accelerator: recipe.accelerator, shape: shape,
-            memory: "/proc/self/fd/\(QEMUArguments.ChildDescriptor.deviceState)", disk: disk,
+            memory: "/proc/self/fd/\(QEMUArguments.ChildDescriptor.deviceState)", memoryAccess: .shared, disk: disk,
+            baseDisks: [recipe.image.rootDisk],
             role: .boot(
                 kernel: recipe.image.kernel, initramfs: recipe.image.initramfs,
                 commandLine: QEMUArguments.kernelCommandLine(

@@ -2,8 +2,13 @@
 struct MachinePool: Sendable {
     var shells: [SpareMachine] = []
     var warm: [SpareMachine] = []
-    /// Being made now; they count, so that two refills do not overshoot.
-    var isFilling = false
+    /// How many shells the latest forks could have used, and until when that is expected to happen again.
+    var expectedForks: (count: Int, until: Int64) = (0, 0)
+
+    /// Shells worth having now.
+    func wantedShells(_ configured: Int, now: Int64) -> Int {
+        now < expectedForks.until ? max(configured, expectedForks.count) : configured
+    }
 
     /// Host memory held, in MiB, as accounted (see `PoolConfiguration`).
     var costMiB: Int {

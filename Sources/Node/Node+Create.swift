@@ -12,9 +12,10 @@ extension Node {
     private static let memoryReserve: UInt64 = 256 << 20
 
     package func create(_ spec: SandboxSpec) async throws -> NodeSandbox {
-        try admit()
-        creating += 1
-        defer { creatingEnded() }
+        try await admitted { try await createAdmitted(spec) }
+    }
+
+    private func createAdmitted(_ spec: SandboxSpec) async throws -> NodeSandbox {
         var watch = Stopwatch()
         let (image, wasBaked) = try await preparedImage(for: spec)
         watch.lap(wasBaked ? "bake" : "prepare")
@@ -23,24 +24,50 @@ extension Node {
             throw MartletError.invalid(
                 "disk_mb", "\(diskMiB) is outside \(image.diskMiB)...1048576; the template's disk is the least")
         }
-        let (spare, mode) = try await handOut(spec, image, diskMiB: diskMiB, wasBaked: wasBaked, &watch)
+        let hostname = spec.hostname
+        let order = RestoreOrder(
+            image: image.image, engine: image.engine, template: image,
+            diskMiB: diskMiB == image.diskMiB ? nil : diskMiB,
+            thaw: Thaw.forCreate(
+                hostname: hostname, environment: image.origin.environment + spec.environment, user: image.origin.user,
+                diskMiB: diskMiB == image.diskMiB ? nil : diskMiB))
+        let (spare, found) = try await handOut(order, &watch)
+        let mode: CreateReport.Mode = wasBaked && found == .cold ? .baked : found
         let report = CreateReport(mode: mode, totalMilliseconds: watch.totalMilliseconds, phases: watch.phases)
-        let info = NodeSandbox(
-            id: spec.id, template: spec.template, isolation: await image.engine.isolation(), shape: image.key.shape,
-            diskMiB: diskMiB, report: report, isAdopted: false)
+        let file = SandboxFile(
+            id: spec.id.rawValue, template: spec.template, isolation: await image.engine.isolation(),
+            shape: image.key.shape, diskMiB: diskMiB, report: report, generation: 0, hostname: hostname,
+            environment: spec.environment, origin: image.origin, base: image.image)
+        let sandbox = try await settle(spare, file)
+        Metrics.Timer(label: "sandbox_handout_duration_seconds", dimensions: [("mode", mode.rawValue)])
+            .recordNanoseconds(Int64(report.totalMilliseconds * 1e6))
+        return sandbox
+    }
+
+    /// Writes down that a machine is a sandbox now, and makes it known. The machine is gone if that fails.
+    func settle(_ spare: SpareMachine, _ file: SandboxFile) async throws -> NodeSandbox {
         do {
             try Task.checkCancellation()
-            try SandboxFile(info, image: image.image).write(in: spare.directory)
+            guard let info = file.sandbox(isAdopted: false, state: .running) else {
+                throw MartletError(.internal, "create: '\(file.id)' is no id")
+            }
+            try file.write(in: spare.directory)
+            register(RunningSandbox(info: info, machine: spare.machine, directory: spare.directory, file: file))
+            return info
         } catch {
             await dispose(spare.machine, spare.directory)
             throw Node.explained(error)
         }
-        register(
-            RunningSandbox(
-                info: info, machine: spare.machine, directory: spare.directory, imageDigest: image.image.digest))
-        Metrics.Timer(label: "sandbox_create_duration_seconds", dimensions: [("mode", mode.rawValue)])
-            .recordNanoseconds(Int64(report.totalMilliseconds * 1e6))
-        return info
+    }
+
+    /// Counts a sandbox that is being made against the host's limits for as long as `make` takes.
+    ///
+    /// - Throws: `resource_exhausted` when the host is full, `unavailable` when it shuts down.
+    func admitted<Made: Sendable>(_ make: () async throws -> Made) async throws -> Made {
+        try admit()
+        creating += 1
+        defer { creatingEnded() }
+        return try await make()
     }
 
     private func admit() throws(MartletError) {
@@ -71,91 +98,6 @@ extension Node {
     func waitForCreates() async {
         guard creating > 0 else { return }
         await withCheckedContinuation { waitingForCreates.append($0) }
-    }
-
-    /// A machine that has confirmed its thaw: a warm one if there is one, else a shell, else a new one. A machine
-    /// found dead on the way is replaced by the next kind.
-    private func handOut(
-        _ spec: SandboxSpec, _ image: PreparedImage, diskMiB: Int, wasBaked: Bool, _ watch: inout Stopwatch
-    ) async throws -> (SpareMachine, CreateReport.Mode) {
-        while let spare = takeWarm(image) {
-            do {
-                try await spare.machine.resume()
-                watch.lap("continue")
-                try await thaw(spare.machine, spec, image, diskMiB)
-                watch.lap("thaw")
-                return (spare, .warm)
-            } catch {
-                await discard(spare, error)
-            }
-        }
-        while let spare = takeShell(image) {
-            do {
-                try await restoreAndThaw(spare.machine, spec, image, diskMiB, &watch)
-                return (spare, .shell)
-            } catch {
-                await discard(spare, error)
-            }
-        }
-        let spare = try await startShell(image)
-        watch.lap("spawn")
-        do {
-            try await restoreAndThaw(spare.machine, spec, image, diskMiB, &watch)
-        } catch {
-            await dispose(spare.machine, spare.directory)
-            throw Node.explained(error)
-        }
-        return (spare, wasBaked ? .baked : .cold)
-    }
-
-    private func discard(_ spare: SpareMachine, _ error: any Error) async {
-        logger.warning("a machine kept ready was dead", metadata: ["error": "\(error)"])
-        await dispose(spare.machine, spare.directory)
-    }
-
-    private func restoreAndThaw(
-        _ machine: any Machine, _ spec: SandboxSpec, _ image: PreparedImage, _ diskMiB: Int, _ watch: inout Stopwatch
-    ) async throws {
-        try await machine.restore()
-        watch.lap("restore")
-        try await thaw(machine, spec, image, diskMiB)
-        watch.lap("thaw")
-    }
-
-    private func thaw(_ machine: any Machine, _ spec: SandboxSpec, _ image: PreparedImage, _ diskMiB: Int) async throws
-    {
-        if diskMiB != image.diskMiB { try await machine.growDisk(toMiB: diskMiB) }
-        try await thaw(
-            machine, hostname: spec.hostname, environment: image.environment + spec.environment, user: image.user,
-            diskBytes: diskMiB == image.diskMiB ? 0 : UInt64(diskMiB) << 20)
-    }
-
-    /// Gives a guest the time, fresh randomness and an identity of its own; throws unless it confirms all of it.
-    func thaw(
-        _ machine: any Machine, hostname: String, environment: [String], user: String, diskBytes: UInt64
-    ) async throws {
-        var generator = SystemRandomNumberGenerator()
-        let entropy = (0..<64).map { _ in UInt8.random(in: .min ... .max, using: &generator) }
-        let hexadecimal = Array("0123456789abcdef")
-        let machineID = String((0..<32).map { _ in hexadecimal[Int.random(in: 0..<16, using: &generator)] })
-        try await machine.guest.thaw(
-            Thaw(
-                wallClockNanoseconds: Clocks.realtimeNanoseconds, entropy: entropy, hostname: hostname,
-                machineID: machineID, environment: environment, diskBytes: diskBytes, user: user))
-    }
-
-    /// Starts a shell in a directory of its own; nothing is left when that fails.
-    func startShell(_ image: PreparedImage) async throws -> SpareMachine {
-        let directory = try makeMachineDirectory()
-        do {
-            let machine = try await image.engine.startShell(image.image, in: directory)
-            return SpareMachine(machine: machine, directory: directory, imageDigest: image.image.digest)
-        } catch {
-            await Node.removeDirectory(directory)
-            // The image may have been damaged under us: look at it afresh next time.
-            prepared[image.key] = nil
-            throw Node.explained(error)
-        }
     }
 
     /// Failures of the system as a client may see them.

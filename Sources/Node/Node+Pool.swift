@@ -1,5 +1,6 @@
 import GuestClient
 import GuestProtocol
+import LinuxSystem
 import Logging
 import SandboxEngine
 import SandboxModel
@@ -15,10 +16,12 @@ extension Node {
         return nil
     }
 
-    /// A shell of this image, or nil.
-    func takeShell(_ image: PreparedImage) -> SpareMachine? {
-        while let spare = pools[image.key]?.shells.popLast() {
-            if spare.imageDigest == image.image.digest, spare.machine.guest.isOpen { return spare }
+    /// A shell of this image's base, or nil. Its slot is refilled in the background.
+    func takeShell(_ image: MachineImage) -> SpareMachine? {
+        let matching = prepared.first { $0.value.image.digest == image.digest }
+        guard let (key, template) = matching, template.image.diskBytes == image.diskBytes else { return nil }
+        while let spare = pools[key]?.shells.popLast() {
+            if spare.imageDigest == image.digest, spare.machine.guest.isOpen { return spare }
             retire(spare)
         }
         return nil
@@ -28,6 +31,27 @@ extension Node {
         guard configuration.pool.isEnabled, pools[image.key] == nil else { return }
         pools[image.key] = MachinePool()
         signalRefill()
+    }
+
+    /// Remembers that sandboxes of a base are forked: who forks once into many does so again.
+    func expectForks(of digest: String, _ count: Int) {
+        guard configuration.pool.isEnabled, let key = prepared.first(where: { $0.value.image.digest == digest })?.key
+        else { return }
+        let now = Clocks.monotonicNanoseconds
+        let until = now + configuration.pool.forkMemory.inNanoseconds
+        let known = pools[key]?.wantedShells(0, now: now) ?? 0
+        pools[key, default: MachinePool()].expectedForks = (max(count, known), until)
+        owner.start { [self] in
+            // Nobody forked again: what was kept ready for it goes.
+            try? await Task.sleep(for: configuration.pool.forkMemory + .milliseconds(100))
+            await trimShells(key)
+        }
+    }
+
+    private func trimShells(_ key: PreparedImage.Key) {
+        guard let pool = pools[key] else { return }
+        let wanted = pool.wantedShells(configuration.pool.shells, now: Clocks.monotonicNanoseconds)
+        while pools[key]?.shells.count ?? 0 > wanted, let spare = pools[key]?.shells.popLast() { retire(spare) }
     }
 
     private func retire(_ spare: SpareMachine) {
@@ -65,9 +89,11 @@ extension Node {
         guard !isShuttingDown else { return nil }
         let held = pools.values.reduce(0) { $0 + $1.costMiB }
         guard held + PoolConfiguration.warmCostMiB <= configuration.pool.memoryLimitMiB else { return nil }
+        let now = Clocks.monotonicNanoseconds
         let wanting = pools.filter { key, pool in
             prepared[key] != nil
-                && (pool.warm.count < configuration.pool.warm || pool.shells.count < configuration.pool.shells)
+                && (pool.warm.count < configuration.pool.warm
+                    || pool.shells.count < pool.wantedShells(configuration.pool.shells, now: now))
         }
         return wanting.min { $0.value.warm.count < $1.value.warm.count }?.key
     }
@@ -75,7 +101,7 @@ extension Node {
     private func fillOne(_ key: PreparedImage.Key) async {
         guard let image = prepared[key], let pool = pools[key] else { return }
         do {
-            let spare = try await startShell(image)
+            let spare = try await startShell(image.image, image.engine)
             if pool.warm.count < configuration.pool.warm {
                 do {
                     try await warm(spare.machine, image)
@@ -108,11 +134,16 @@ extension Node {
     /// Lets a shell become a guest that has done once what a hand-out and a first command will ask of it, and stops
     /// it: under emulation code runs slowly the first time. What this thaw sets, the real one sets again.
     private func warm(_ machine: any Machine, _ image: PreparedImage) async throws {
-        try await machine.restore()
-        try await thaw(
-            machine, hostname: "template-of-martlet-", environment: image.environment, user: image.user, diskBytes: 0)
+        try await machine.restore(image.image)
+        try await machine.guest.thaw(
+            Thaw.forCreate(
+                hostname: "template-of-martlet-", environment: image.origin.environment, user: image.origin.user,
+                diskMiB: nil)())
         let outcome = try await machine.guest.exec(StartProcess(arguments: ["/bin/true"]), outputLimit: 1024)
         try await machine.guest.forget(outcome.pid)
+        // The first capture of the sandbox should not be slower than the next.
+        _ = try await machine.guest.hold(surveys: true)
+        try await machine.guest.release()
         try await machine.pause()
     }
 

@@ -15,7 +15,7 @@ extension Node {
             maxCPUs: max(HostFacts.processors, template.definition.cpus),
             maxMemoryMiB: Int(HostFacts.memory().total >> 20))
         let key = PreparedImage.Key(template: spec.template, shape: shape)
-        if let image = prepared[key], image.templateID == template.id { return (image, false) }
+        if let image = prepared[key], image.origin.templateID == template.id { return (image, false) }
         let bakes = BakeMark()
         let image = try await preparing.value(for: key) { [self] in
             try await prepare(template, key, engine, bakes) { _ in }
@@ -71,11 +71,14 @@ extension Node {
         }
         guard let capture else { throw MartletError(.internal, "prepare: \(key.template): its capture vanished") }
         let image = MachineImage(
-            digest: captureKey.digest, memory: capture.memory, deviceState: capture.deviceState, disk: capture.disk,
-            shape: key.shape)
-        return PreparedImage(
-            key: key, engine: engine, image: image, diskMiB: template.definition.diskMiB,
+            digest: captureKey.digest, memory: capture.memory, baseDisks: [template.rootDisk, capture.disk],
+            shape: key.shape, deviceState: capture.deviceState, diskBytes: UInt64(template.definition.diskMiB) << 20)
+        let origin = SandboxOrigin(
+            compatibility: try await engine.compatibility(of: key.shape), kernel: template.kernel,
+            initramfs: template.initramfs, kernelVersion: template.kernelVersion,
             environment: template.definition.env.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" },
             user: template.definition.user, templateID: template.id)
+        return PreparedImage(
+            key: key, engine: engine, image: image, diskMiB: template.definition.diskMiB, origin: origin)
     }
 }

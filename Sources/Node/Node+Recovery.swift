@@ -1,5 +1,6 @@
 import FoundationEssentials
 import GuestClient
+import ImageStore
 import LinuxSystem
 import Logging
 import NIOPosix
@@ -7,45 +8,105 @@ import SandboxEngine
 import SandboxModel
 
 extension Node {
-    /// Takes over what an earlier daemon left: sandboxes go on with their processes; everything else is ended and
-    /// removed. Call once, before the first create.
+    /// Takes over what an earlier daemon left: sandboxes go on with their processes, paused ones and snapshots stay;
+    /// everything else is ended and removed. Call once, before the first create.
     package func recover() async throws {
+        await loadCaptures()
         let root = "\(configuration.directory)/machines"
         let names = try await NIOThreadPool.singleton.runIfActive {
             try FileManager.default.contentsOfDirectory(atPath: root)
         }
-        for name in names {
+        // Of two machines of one sandbox, which only a sudden end leaves, the one it went on in last comes first.
+        let found = names.map { name in (name, try? SandboxFile.read(in: "\(root)/\(name)")) }
+            .sorted { ($0.1?.generation ?? -1) > ($1.1?.generation ?? -1) }
+        for (name, file) in found {
             let directory = "\(root)/\(name)"
-            if await adopt(directory) { continue }
+            if let file, await adopt(directory, file) { continue }
             for engine in engines { await engine.reclaim(directory) }
             await Node.removeDirectory(directory)
             logger.info("reclaimed a machine", metadata: ["machine": "\(name)"])
         }
+        await collectCaptures()
     }
 
-    private func adopt(_ directory: String) async -> Bool {
-        guard let file = try? SandboxFile.read(in: directory), let id = SandboxID(rawValue: file.id),
+    private func adopt(_ directory: String, _ file: SandboxFile) async -> Bool {
+        guard let info = file.sandbox(isAdopted: true, state: .running), running[info.id] == nil,
             let engine = engines.first(where: { $0.name == file.isolation.engine })
         else { return false }
+        // A pause that was sealed is complete; a resume that was written down is, too.
+        let pausedAt = paused[info.id]?.capture.manifest.sandbox.generation ?? -1
+        guard file.generation > pausedAt else { return false }
         do {
-            guard let machine = try await engine.adopt(file.image, in: directory) else { return false }
+            var base = file.base
+            base.diskBytes = UInt64(file.diskMiB) << 20
+            guard let machine = try await engine.adopt(base, in: directory) else { return false }
             do {
                 try await machine.resume()
                 _ = try await machine.guest.ping(timeout: .seconds(10))
+                try await releasePrograms(machine.guest)
             } catch {
                 await machine.kill()
                 throw error
             }
-            let info = NodeSandbox(
-                id: id, template: file.template, isolation: file.isolation, shape: file.shape, diskMiB: file.diskMiB,
-                report: file.report, isAdopted: true)
-            register(
-                RunningSandbox(info: info, machine: machine, directory: directory, imageDigest: file.imageDigest))
-            logger.info("adopted a sandbox", metadata: ["sandbox.id": "\(id)"])
+            if let stale = paused.removeValue(forKey: info.id) { await removeFiles(of: stale.capture) }
+            register(RunningSandbox(info: info, machine: machine, directory: directory, file: file))
+            logger.info("adopted a sandbox", metadata: ["sandbox.id": "\(info.id)"])
             return true
         } catch {
-            logger.warning("could not adopt a sandbox", metadata: ["sandbox.id": "\(id)", "error": "\(error)"])
+            logger.warning("could not adopt a sandbox", metadata: ["sandbox.id": "\(info.id)", "error": "\(error)"])
             return false
+        }
+    }
+
+    /// Lets programs go on that a capture, cut off by the daemon's end, has left held. An agent from before there were
+    /// captures knows nothing of it, and has nothing to let go.
+    private func releasePrograms(_ guest: GuestConnection) async throws {
+        do {
+            try await guest.release()
+        } catch let error as MartletError where error.code == .unsupported {
+            logger.debug("the guest's agent is older than captures")
+        }
+    }
+
+    /// Finds paused sandboxes and snapshots.
+    private func loadCaptures() async {
+        let (store, logger) = (store, logger)
+        let found = try? await NIOThreadPool.singleton.runIfActive {
+            func load(_ kind: SnapshotManifest.Kind) -> [StoredCapture] {
+                store.load(kind) { name, error in
+                    logger.error("a capture cannot be used", metadata: ["capture": "\(name)", "error": "\(error)"])
+                }
+            }
+            return (load(.pause), load(.snapshot))
+        }
+        guard let (pauses, snapshots) = found else { return }
+        for capture in pauses {
+            guard let info = capture.manifest.sandbox.sandbox(isAdopted: true, state: .paused) else { continue }
+            paused[info.id] = PausedSandbox(info: info, capture: capture)
+        }
+        for capture in snapshots {
+            guard let info = Node.snapshotInfo(capture.manifest) else { continue }
+            entries[info.id] = SnapshotEntry(info: info, lock: AsyncLock(), capture: capture)
+        }
+    }
+
+    /// Removes half-made captures, and bases nothing stands on any more. Only while nothing is being captured.
+    private func collectCaptures() async {
+        let used = Set(
+            running.values.map(\.imageDigest) + paused.values.map(\.imageDigest)
+                + entries.values.map(\.imageDigest))
+        let store = store
+        _ = try? await NIOThreadPool.singleton.runIfActive { store.collect(keeping: used) }
+    }
+
+    func removeFiles(of capture: StoredCapture) async {
+        let (store, logger) = (store, logger)
+        _ = try? await NIOThreadPool.singleton.runIfActive {
+            do {
+                try store.remove(capture)
+            } catch {
+                logger.error("removing a capture failed", metadata: ["error": "\(error)"])
+            }
         }
     }
 }

@@ -24,7 +24,13 @@ package actor Node: NodeService, Service {
     package nonisolated let events: AsyncStream<NodeEvent>
     let eventSink: AsyncStream<NodeEvent>.Continuation
 
+    let store: SnapshotStore
     var running: [SandboxID: RunningSandbox] = [:]
+    var paused: [SandboxID: PausedSandbox] = [:]
+    var entries: [SnapshotID: SnapshotEntry] = [:]
+    var locks: [SandboxID: AsyncLock] = [:]
+    /// Sandboxes being removed: their machines end because they are asked to.
+    var ending: Set<SandboxID> = []
     /// Sandboxes between admission and hand-out: they count against the limit.
     var creating = 0
     var waitingForCreates: [CheckedContinuation<Void, Never>] = []
@@ -43,6 +49,7 @@ package actor Node: NodeService, Service {
         self.logger = logger
         (events, eventSink) = AsyncStream.makeStream()
         (refillSignals, refillSignal) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1))
+        store = try SnapshotStore(root: configuration.directory)
         try FileManager.default.createDirectory(
             atPath: "\(configuration.directory)/machines", withIntermediateDirectories: true,
             attributes: [.posixPermissions: 0o700])
@@ -72,14 +79,26 @@ package actor Node: NodeService, Service {
     // MARK: NodeService
 
     package func destroy(_ id: SandboxID) async throws {
-        guard let sandbox = running.removeValue(forKey: id) else {
-            throw MartletError(.notFound, "sandbox: \(id): there is none of that id on this host")
+        guard running[id] != nil || paused[id] != nil || locks[id] != nil, ending.insert(id).inserted else {
+            throw unknown(id)
         }
-        await dispose(sandbox.machine, sandbox.directory)
+        defer { ending.remove(id) }
+        // Whatever is under way with it fails at once, instead of being waited for.
+        if let machine = running[id]?.machine { await machine.kill() }
+        let isGone = await lock(for: id).withLock { await self.destroyAlone(id) }
+        locks[id] = nil
+        guard isGone else { throw unknown(id) }
         signalRefill()
     }
 
-    package func sandboxes() -> [NodeSandbox] { running.values.map(\.info) }
+    private func destroyAlone(_ id: SandboxID) async -> Bool {
+        let (sandbox, sleeper) = (running.removeValue(forKey: id), paused.removeValue(forKey: id))
+        if let sandbox { await dispose(sandbox.machine, sandbox.directory) }
+        if let sleeper { await removeFiles(of: sleeper.capture) }
+        return sandbox != nil || sleeper != nil
+    }
+
+    package func sandboxes() -> [NodeSandbox] { running.values.map(\.info) + paused.values.map(\.info) }
 
     package func guest(of id: SandboxID) throws -> GuestConnection { try sandbox(id).machine.guest }
 
@@ -112,7 +131,7 @@ package actor Node: NodeService, Service {
 
     private func sandbox(_ id: SandboxID) throws(MartletError) -> RunningSandbox {
         guard let sandbox = running[id] else {
-            throw MartletError(.notFound, "sandbox: \(id): there is none of that id on this host")
+            throw notRunning(id, "sandbox")
         }
         return sandbox
     }
@@ -160,7 +179,7 @@ package actor Node: NodeService, Service {
 
     /// A machine ended; if nobody asked for it, somebody must hear of it.
     private func machineEnded(_ id: SandboxID, _ directory: String) async {
-        guard let sandbox = running[id], sandbox.directory == directory else { return }
+        guard let sandbox = running[id], sandbox.directory == directory, !ending.contains(id) else { return }
         running[id] = nil
         logger.warning("machine ended unasked", metadata: ["sandbox.id": "\(id)"])
         await dispose(sandbox.machine, directory)

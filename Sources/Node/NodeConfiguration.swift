@@ -29,6 +29,8 @@ package struct PoolConfiguration: Sendable {
     package var warm: Int
     /// Host memory all of them may hold together, in MiB.
     package var memoryLimitMiB: Int
+    /// For how long after a fork as many shells as it made children are kept ready.
+    package var forkMemory: Duration = .seconds(60)
     /// Templates made ready when the daemon starts; others become hot with their first create.
     package var hotTemplates: [String]
 

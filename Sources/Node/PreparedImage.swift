@@ -14,9 +14,5 @@ struct PreparedImage: Sendable {
     var image: MachineImage
     /// The template's own disk size; a larger disk is not kept ready.
     var diskMiB: Int
-    var environment: [String]
-    /// Who programs run as that do not ask otherwise.
-    var user: String
-    /// The content address of the template it came from.
-    var templateID: String
+    var origin: SandboxOrigin
 }

@@ -1,12 +1,23 @@
 import SandboxEngine
+import SandboxModel
 
 /// A sandbox, its machine, and where the machine lives.
 struct RunningSandbox: Sendable {
     var info: NodeSandbox
     var machine: any Machine
     var directory: String
-    /// The capture it was restored from: not to be removed while it runs.
-    var imageDigest: String
+    var file: SandboxFile
+
+    /// The base it stands on: not to be removed while it runs.
+    var imageDigest: String { file.base.digest }
+}
+
+/// A sandbox that is only on storage.
+struct PausedSandbox: Sendable {
+    var info: NodeSandbox
+    var capture: StoredCapture
+
+    var imageDigest: String { capture.image.digest }
 }
 
 /// A machine that belongs to no sandbox yet.

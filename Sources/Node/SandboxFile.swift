@@ -3,7 +3,8 @@ import LinuxSystem
 import SandboxEngine
 import SandboxModel
 
-/// What a machine's directory says about the sandbox it was handed out as; without it a machine is reclaimed.
+/// What is written down about a sandbox: in its machine's directory, without which a machine is reclaimed, and in each
+/// capture of it.
 struct SandboxFile: Codable, Sendable {
     static let name = "sandbox.json"
 
@@ -13,26 +14,24 @@ struct SandboxFile: Codable, Sendable {
     var shape: MachineShape
     var diskMiB: Int
     var report: CreateReport
-    var imageDigest: String
-    var memory: String
-    var deviceState: String
-    var disk: String
+    /// Counted up whenever the sandbox goes on in another machine: of two that a crash has left, the later one counts.
+    var generation: Int
+    var hostname: String
+    /// `NAME=value` pairs its programs are started with beyond the template's; never part of a snapshot.
+    var environment: [String]
+    var origin: SandboxOrigin
+    /// The base its machine stands on.
+    var base: MachineImage
 
-    init(_ sandbox: NodeSandbox, image: MachineImage) {
-        id = sandbox.id.rawValue
-        template = sandbox.template
-        isolation = sandbox.isolation
-        shape = sandbox.shape
-        diskMiB = sandbox.diskMiB
-        report = sandbox.report
-        imageDigest = image.digest
-        memory = image.memory
-        deviceState = image.deviceState
-        disk = image.disk
-    }
-
-    var image: MachineImage {
-        MachineImage(digest: imageDigest, memory: memory, deviceState: deviceState, disk: disk, shape: shape)
+    /// The sandbox as others know it.
+    ///
+    /// - Returns: nil when the id is none.
+    func sandbox(isAdopted: Bool, state: SandboxState) -> NodeSandbox? {
+        SandboxID(rawValue: id).map {
+            NodeSandbox(
+                id: $0, template: template, isolation: isolation, shape: shape, diskMiB: diskMiB, report: report,
+                isAdopted: isAdopted, state: state)
+        }
     }
 
     func write(in directory: String) throws {

@@ -11,10 +11,18 @@ package enum Accelerator: String, Sendable, Codable {
 package struct QEMUArguments: Sendable {
     /// Whether the machine is started from its kernel or from a capture.
     package enum Role: Sendable {
-        /// Boots; guest memory is the file `memory`, shared so that it holds the image afterwards.
+        /// Boots.
         case boot(kernel: String, initramfs: String, commandLine: String)
-        /// Waits for a captured state; the file `memory` is only read, and mapped copy-on-write.
+        /// Waits for a captured state.
         case restore
+    }
+
+    /// How guest memory and the file `memory` belong together.
+    package enum MemoryAccess: Sendable {
+        /// They are the same: the file holds the image afterwards.
+        case shared
+        /// The file is only read, and mapped copy-on-write.
+        case copyOnWrite
     }
 
     /// Descriptors the child is started with.
@@ -30,21 +38,29 @@ package struct QEMUArguments: Sendable {
     package var accelerator: Accelerator
     package var shape: MachineShape
     package var memory: String
+    package var memoryAccess: MemoryAccess
+    /// The qcow2 file the guest writes to.
     package var disk: String
+    /// What it stands on: a raw image, then qcow2 layers.
+    package var baseDisks: [String]
     package var role: Role
     /// MiB for TCG's translated code.
     package var translationBufferMiB: Int
     /// A file for the console of a boot; nil keeps its end in memory.
     package var consoleFile: String?
+    /// Whether a boot waits to be told to begin.
+    package var startsStopped = false
 
     package init(
-        accelerator: Accelerator, shape: MachineShape, memory: String, disk: String, role: Role,
-        translationBufferMiB: Int, consoleFile: String?
+        accelerator: Accelerator, shape: MachineShape, memory: String, memoryAccess: MemoryAccess, disk: String,
+        baseDisks: [String], role: Role, translationBufferMiB: Int, consoleFile: String?
     ) {
         self.accelerator = accelerator
         self.shape = shape
         self.memory = memory
+        self.memoryAccess = memoryAccess
         self.disk = disk
+        self.baseDisks = baseDisks
         self.role = role
         self.translationBufferMiB = translationBufferMiB
         self.consoleFile = consoleFile
@@ -86,17 +102,13 @@ package struct QEMUArguments: Sendable {
         } else {
             list += ["-chardev", "ringbuf,id=console,size=\(QEMUArguments.consoleBytes)"]
         }
-        // A guest's flush waits for nothing: memory and disk only ever survive together, and a capture flushes both.
-        list += [
-            "-blockdev",
-            "driver=qcow2,node-name=root,cache.no-flush=on,discard=unmap,file.driver=file,"
-                + "file.filename=\(QEMUArguments.escaped(disk)),file.cache.no-flush=on,file.discard=unmap",
-        ]
+        list += ["-blockdev", BlockNode.overlay(BlockNode.root, disk, on: .files(baseDisks))]
         list += QEMUArguments.machine(accelerator, shape)
         list += ["-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"]
         switch role {
         case .boot(let kernel, let initramfs, let commandLine):
             list += ["-kernel", kernel, "-initrd", initramfs, "-append", commandLine]
+            if startsStopped { list.append("-S") }
         case .restore:
             list += ["-incoming", "defer", "-global", "migration.send-configuration=off"]
         }
@@ -105,9 +117,9 @@ package struct QEMUArguments: Sendable {
 
     private var memoryObject: String {
         let access =
-            switch role {
-            case .boot: "share=on"
-            case .restore: "share=off,readonly=on,rom=off"
+            switch memoryAccess {
+            case .shared: "share=on"
+            case .copyOnWrite: "share=off,readonly=on,rom=off"
             }
         return "memory-backend-file,id=mem,size=\(shape.memoryMiB)M,mem-path=\(QEMUArguments.escaped(memory)),\(access)"
     }

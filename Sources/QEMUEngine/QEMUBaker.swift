@@ -13,7 +13,7 @@ struct QEMUBaker: Sendable {
     var tscKilohertz: UInt64
 
     /// Counted up when captures are made in another way, so that old ones are not used any more.
-    static let procedure = 2
+    static let procedure = 3
 
     /// How long the guest is left alone before it is captured. Its kernel puts work off (grace periods, write-back,
     /// timers) and tells nobody when it is done; what is still due at the capture is done again by every sandbox, on
@@ -42,7 +42,7 @@ struct QEMUBaker: Sendable {
             await machine.kill()
             throw explained(error, directory)
         }
-        for name in [MachineRecord.fileName, "qemu.log", QEMUMachine.Socket.monitor, QEMUMachine.Socket.guest] {
+        for name in [MachineRecord.fileName, "qemu.log", QEMUMachine.File.monitor, QEMUMachine.File.guest] {
             unlink("\(directory)/\(name)")
         }
     }
@@ -54,14 +54,23 @@ struct QEMUBaker: Sendable {
         guard access(image.rootDisk, R_OK) == 0 else {
             throw MartletError(.failedPrecondition, "boot: \(image.rootDisk) is not there: build the template again")
         }
-        try await createOverlay(at: disk, backing: image.rootDisk, backingFormat: "raw")
+        var info = stat()
+        guard stat(image.rootDisk, &info) == 0 else { throw SystemError("stat", image.rootDisk, errno: errno) }
+        let bytes = UInt64(info.st_size)
+        try await createEmptyLayer(at: disk, bytes: bytes)
+        let memory = "\(directory)/memory"
         let arguments = QEMUArguments(
-            accelerator: accelerator, shape: image.shape, memory: "\(directory)/memory", disk: disk,
+            accelerator: accelerator, shape: image.shape, memory: memory, memoryAccess: .shared, disk: disk,
+            baseDisks: [image.rootDisk],
             role: .boot(
                 kernel: image.kernel, initramfs: image.initramfs,
                 commandLine: QEMUArguments.kernelCommandLine(accelerator, tscKilohertz: tscKilohertz)),
             translationBufferMiB: max(translationBufferMiB, 64), consoleFile: "\(directory)/console.log")
-        return try await launcher.launch(arguments, in: directory, deviceState: nil, image: "boot")
+        return try await launcher.launch(
+            arguments, in: directory,
+            image: MachineImage(
+                digest: "boot", memory: memory, baseDisks: [image.rootDisk], shape: image.shape,
+                deviceState: "\(directory)/device-state", diskBytes: bytes))
     }
 
     /// A thaw like the one every sandbox gets, so that what it reads is in the captured memory already; its host name is

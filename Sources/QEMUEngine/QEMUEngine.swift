@@ -2,6 +2,7 @@ import CLinux
 import Crypto
 import FoundationEssentials
 import Glibc
+import GuestClient
 import LinuxSystem
 import Logging
 import NIOCore
@@ -54,7 +55,11 @@ package actor QEMUEngine: SandboxEngine {
     }
 
     private func launcher() async throws -> QEMULauncher {
-        QEMULauncher(installation: try await found(), group: group, logger: logger)
+        QEMULauncher(installation: try await found(), surroundings: surroundings)
+    }
+
+    private var surroundings: QEMUMachine.Surroundings {
+        QEMUMachine.Surroundings(overlays: overlays, group: group, logger: logger)
     }
 
     // MARK: What there is
@@ -140,18 +145,36 @@ package actor QEMUEngine: SandboxEngine {
             data: Data("\(QEMUBaker.procedure)\u{0}\(machine)\u{0}\(commandLine)\u{0}\(image.warmup)".utf8))
         return EngineIdentity(
             engine: "\(name)-\(accelerator.rawValue)", version: try await found().version,
-            machine: digest.map { byte in (byte < 16 ? "0" : "") + String(byte, radix: 16) }.joined())
+            machine: QEMUEngine.hexadecimal(digest))
+    }
+
+    package func compatibility(of shape: MachineShape) async throws -> MachineCompatibility {
+        let accelerator = await decided()?.kind ?? .tcg
+        let machine = QEMUArguments.machine(accelerator, shape).joined(separator: "\u{0}")
+        let features = accelerator == .kvm ? HostAccelerator.processorLine("flags").split(separator: " ") : []
+        return MachineCompatibility(
+            engine: "\(name)-\(accelerator.rawValue)", version: try await found().version,
+            machine: QEMUEngine.hexadecimal(SHA256.hash(data: Data(machine.utf8))),
+            processorFeatures: features.map(String.init).sorted(), timeStampKilohertz: try await timeStampRate())
+    }
+
+    private static func hexadecimal(_ digest: SHA256.Digest) -> String {
+        digest.map { byte in (byte < 16 ? "0" : "") + String(byte, radix: 16) }.joined()
     }
 
     // MARK: Machines
 
     private func baker() async throws -> QEMUBaker {
-        if tscKilohertz == nil {
-            tscKilohertz = try await NIOThreadPool.singleton.runIfActive { clinux_tsc_khz() }
-        }
-        return QEMUBaker(
+        QEMUBaker(
             launcher: try await launcher(), translationBufferMiB: configuration.translationBufferMiB,
-            tscKilohertz: tscKilohertz ?? 0)
+            tscKilohertz: try await timeStampRate())
+    }
+
+    private func timeStampRate() async throws -> UInt64 {
+        if let tscKilohertz { return tscKilohertz }
+        let rate = try await NIOThreadPool.singleton.runIfActive { clinux_tsc_khz() }
+        tscKilohertz = rate
+        return rate
     }
 
     package func bake(
@@ -162,14 +185,40 @@ package actor QEMUEngine: SandboxEngine {
     }
 
     package func startShell(_ image: MachineImage, in directory: String) async throws -> any Machine {
-        let overlay = try await overlays.path(for: image)
+        try await start(image, in: directory, role: .restore)
+    }
+
+    private func start(
+        _ image: MachineImage, in directory: String, role: QEMUArguments.Role
+    ) async throws -> QEMUMachine {
+        let empty = try await overlays.path(bytes: image.diskBytes)
         let disk = "\(directory)/disk.qcow2"
-        try await NIOThreadPool.singleton.runIfActive { try copySmallFile(overlay, to: disk) }
-        let arguments = QEMUArguments(
-            accelerator: await decided()?.kind ?? .tcg, shape: image.shape, memory: image.memory, disk: disk,
-            role: .restore, translationBufferMiB: configuration.translationBufferMiB, consoleFile: nil)
-        return try await launcher().launch(
-            arguments, in: directory, deviceState: image.deviceState, image: image.digest)
+        try await NIOThreadPool.singleton.runIfActive { try copySmallFile(empty, to: disk) }
+        var arguments = QEMUArguments(
+            accelerator: await decided()?.kind ?? .tcg, shape: image.shape, memory: image.memory,
+            memoryAccess: .copyOnWrite, disk: disk, baseDisks: image.baseDisks, role: role,
+            translationBufferMiB: configuration.translationBufferMiB, consoleFile: nil)
+        arguments.startsStopped = true
+        return try await launcher().launch(arguments, in: directory, image: image)
+    }
+
+    package func boot(
+        _ boot: BootImage, from image: MachineImage, in directory: String
+    ) async throws -> any Machine {
+        let accelerator = await decided()?.kind ?? .tcg
+        let commandLine = QEMUArguments.kernelCommandLine(accelerator, tscKilohertz: try await timeStampRate())
+        let machine = try await start(
+            image, in: directory,
+            role: .boot(kernel: boot.kernel, initramfs: boot.initramfs, commandLine: commandLine))
+        do {
+            try await machine.attach(image.layers)
+            try await machine.resume()
+            _ = try await machine.guest.ping(timeout: .seconds(120))
+            return machine
+        } catch {
+            await machine.kill()
+            throw error
+        }
     }
 
     package func adopt(_ image: MachineImage, in directory: String) async throws -> (any Machine)? {
@@ -177,7 +226,8 @@ package actor QEMUEngine: SandboxEngine {
             let process = ProcessHandle.reopen(record.process), !process.hasEnded
         else { return nil }
         return try await QEMUMachine.connect(
-            process: process, directory: directory, takeover: true, timeout: .seconds(10), group: group, logger: logger)
+            process: process, directory: directory, image: image, takeover: true, timeout: .seconds(10),
+            surroundings: surroundings)
     }
 
     package func reclaim(_ directory: String) async {
@@ -187,7 +237,7 @@ package actor QEMUEngine: SandboxEngine {
         }
         // A daemon killed between starting the process and writing it down leaves no record, but the process's own
         // command line names the directory.
-        let marker = "file.filename=\(QEMUArguments.escaped(directory))/disk.qcow2"
+        let marker = jsonString("\(directory)/disk.qcow2")
         handles += await ProcessScan.processes(withArgumentContaining: marker)
         for process in handles {
             process.signal(SIGKILL)

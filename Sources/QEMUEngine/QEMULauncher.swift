@@ -9,23 +9,22 @@ import SandboxModel
 /// Starts QEMU processes: the one place where an emulator is spawned.
 struct QEMULauncher: Sendable {
     var installation: QEMUInstallation
-    var group: any EventLoopGroup
-    var logger: Logger
+    var surroundings: QEMUMachine.Surroundings
 
     /// Starts a process in its directory and connects to it; the process is gone again if that fails.
     ///
-    /// - Parameter deviceState: file descriptor 5 of the child, read by `migrate-incoming`.
+    /// - Parameter image: what the machine is or will be of.
     func launch(
-        _ arguments: QEMUArguments, in directory: String, deviceState: String?, image: String,
-        timeout: Duration = .seconds(20)
+        _ arguments: QEMUArguments, in directory: String, image: MachineImage, timeout: Duration = .seconds(20)
     ) async throws -> QEMUMachine {
         let program = installation.program(for: arguments.accelerator)
         let process = try await NIOThreadPool.singleton.runIfActive {
-            try QEMULauncher.spawn(program, arguments, in: directory, deviceState: deviceState, image: image)
+            try QEMULauncher.spawn(program, arguments, in: directory, image: image.digest)
         }
         do {
             return try await QEMUMachine.connect(
-                process: process, directory: directory, takeover: false, timeout: timeout, group: group, logger: logger)
+                process: process, directory: directory, image: image, takeover: false, timeout: timeout,
+                surroundings: surroundings)
         } catch {
             process.signal(SIGKILL)
             await ExitWatcher.shared.waitUntilEnded(process)
@@ -43,16 +42,19 @@ struct QEMULauncher: Sendable {
     }
 
     private static func spawn(
-        _ program: String, _ arguments: QEMUArguments, in directory: String, deviceState: String?, image: String
+        _ program: String, _ arguments: QEMUArguments, in directory: String, image: String
     ) throws -> ProcessHandle {
         let folder = try Descriptor.openDirectory(directory)
-        let monitor = try UnixSocket.listen(in: folder, name: QEMUMachine.Socket.monitor)
-        let guest = try UnixSocket.listen(in: folder, name: QEMUMachine.Socket.guest)
+        let monitor = try UnixSocket.listen(in: folder, name: QEMUMachine.File.monitor)
+        let guest = try UnixSocket.listen(in: folder, name: QEMUMachine.File.guest)
         let log = try Descriptor.open("\(directory)/qemu.log", O_WRONLY | O_CREAT | O_APPEND)
-        let state = try deviceState.map { path throws(SystemError) in try Descriptor.open(path, O_RDONLY) }
+        // Empty as yet: what is restored is written there, and read when the machine is told to load it.
+        let statePath = "\(directory)/\(QEMUMachine.File.deviceState)"
+        try Descriptor.open(statePath, O_WRONLY | O_CREAT).close()
+        let state = try Descriptor.open(statePath, O_RDONLY)
         var request = SpawnRequest(
             program: program, arguments: [program] + arguments.build(), environment: ["PATH=/usr/bin:/bin", "LANG=C"])
-        request.descriptors = [nil, log.number, log.number, monitor.number, guest.number, state?.number]
+        request.descriptors = [nil, log.number, log.number, monitor.number, guest.number, state.number]
         request.directory = directory
         request.noNewPrivileges = true
         let child = try ChildProcess.spawn(request)

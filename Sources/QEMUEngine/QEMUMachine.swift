@@ -11,61 +11,111 @@ import Synchronization
 
 /// One QEMU process: a shell at first, a machine once restored.
 final class QEMUMachine: Machine {
-    let guest: GuestConnection
-    private let process: ProcessHandle
-    private let monitor: QMPConnection
-    private let directory: String
+    let process: ProcessHandle
+    let monitor: QMPConnection
+    let directory: String
+    let overlays: OverlayTemplates
+    /// One change of the disk's layers at a time.
+    let diskWork = AsyncLock()
+    let state: Mutex<State>
     private let console = Mutex<[UInt8]>([])
-    /// The two sockets in a machine's directory.
-    enum Socket {
-        static let monitor = "qmp.sock"
-        static let guest = "guest.sock"
+    private let group: any EventLoopGroup
+    private let logger: Logger
+
+    struct State {
+        var guest: GuestConnection
+        /// What it stands on; of its own capture it only has what it wrote since.
+        var image: MachineImage
+        var chain: LayerChain
+        /// A merge of layers is under way in QEMU.
+        var isMerging = false
     }
 
-    private init(process: ProcessHandle, monitor: QMPConnection, guest: GuestConnection, directory: String) {
+    /// Files in a machine's directory.
+    enum File {
+        static let monitor = "qmp.sock"
+        static let guest = "guest.sock"
+        static let deviceState = "device-state"
+    }
+
+    /// What it takes to get hold of a machine.
+    struct Surroundings: Sendable {
+        var overlays: OverlayTemplates
+        var group: any EventLoopGroup
+        var logger: Logger
+    }
+
+    private init(
+        process: ProcessHandle, monitor: QMPConnection, guest: GuestConnection, directory: String, image: MachineImage,
+        chain: LayerChain, surroundings: Surroundings
+    ) {
         self.process = process
         self.monitor = monitor
-        self.guest = guest
         self.directory = directory
+        overlays = surroundings.overlays
+        group = surroundings.group
+        logger = surroundings.logger
+        state = Mutex(State(guest: guest, image: image, chain: chain))
     }
 
     /// Connects to the sockets in `directory` that `process` listens on.
     ///
     /// - Parameter takeover: whether an earlier daemon was connected before.
     static func connect(
-        process: ProcessHandle, directory: String, takeover: Bool, timeout: Duration, group: any EventLoopGroup,
-        logger: Logger
+        process: ProcessHandle, directory: String, image: MachineImage, takeover: Bool, timeout: Duration,
+        surroundings: Surroundings
     ) async throws -> QEMUMachine {
-        let (monitorSocket, guestSocket) = try connectSockets(in: directory)
         let monitor = try await QMPConnection.start(
-            descriptor: monitorSocket.release(), group: group, timeout: timeout)
+            descriptor: try socket(File.monitor, in: directory).release(), group: surroundings.group, timeout: timeout)
         do {
-            let guest = try await GuestConnection.start(
-                descriptor: guestSocket.release(), takeover: takeover, group: group, logger: logger)
-            return QEMUMachine(process: process, monitor: monitor, guest: guest, directory: directory)
+            var chain = LayerChain(directory: directory, baseDisks: image.baseDisks.count)
+            if takeover {
+                let graph = try await monitor.execute("x-debug-query-block-graph", as: BlockGraph.self)
+                guard let names = graph.layers() else {
+                    throw MartletError(.unavailable, "qemu: its disk is not what it was started with")
+                }
+                chain.names = names
+            }
+            let guest = try await connectGuest(in: directory, takeover: takeover, surroundings)
+            return QEMUMachine(
+                process: process, monitor: monitor, guest: guest, directory: directory, image: image, chain: chain,
+                surroundings: surroundings)
         } catch {
             monitor.close()
             throw error
         }
     }
 
-    private static func connectSockets(in directory: String) throws -> (Descriptor, Descriptor) {
-        let folder = try Descriptor.openDirectory(directory)
-        return (
-            try UnixSocket.connect(in: folder, name: Socket.monitor),
-            try UnixSocket.connect(in: folder, name: Socket.guest)
-        )
+    private static func socket(_ name: String, in directory: String) throws -> Descriptor {
+        try UnixSocket.connect(in: try Descriptor.openDirectory(directory), name: name)
     }
 
-    func restore() async throws {
-        // Without -S the machine runs as soon as its state is loaded; the event tells.
-        try await monitor.execute(
-            "migrate-incoming", "{\"uri\":\"fd:\(QEMUArguments.ChildDescriptor.deviceState)\"}", until: "RESUME",
-            timeout: .seconds(30))
+    private static func connectGuest(
+        in directory: String, takeover: Bool, _ surroundings: Surroundings
+    ) async throws -> GuestConnection {
+        try await GuestConnection.start(
+            descriptor: try socket(File.guest, in: directory).release(), takeover: takeover,
+            group: surroundings.group, logger: surroundings.logger)
     }
+
+    /// Connects to the guest anew, as after a daemon that was cut off in the middle of a frame.
+    func reconnectGuest() async throws {
+        guest.close()
+        try await guest.closed.get()
+        let fresh = try await QEMUMachine.connectGuest(
+            in: directory, takeover: true, Surroundings(overlays: overlays, group: group, logger: logger))
+        state.withLock { $0.guest = fresh }
+    }
+
+    var guest: GuestConnection { state.withLock { $0.guest } }
 
     func growDisk(toMiB size: Int) async throws {
-        try await monitor.execute("block_resize", "{\"node-name\":\"root\",\"size\":\(size << 20)}")
+        try await diskWork.withLock {
+            let node = self.state.withLock { $0.chain.active }
+            try await self.monitor.execute(
+                "block_resize", "{\"node-name\":\(jsonString(node)),\"size\":\(size << 20)}")
+            self.state.withLock { $0.image.diskBytes = UInt64(size) << 20 }
+        }
     }
 
     func pause() async throws { try await monitor.execute("stop") }

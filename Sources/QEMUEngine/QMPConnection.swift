@@ -58,10 +58,10 @@ final class QMPConnection: Sendable {
         }
     }
 
-    /// Runs a command and waits for the event it leads to.
-    func execute(_ command: String, _ arguments: String?, until event: String, timeout: Duration) async throws {
+    /// Runs a command and waits for one of the events it may lead to.
+    func execute(_ command: String, _ arguments: String?, until events: [String], timeout: Duration) async throws {
         let handler = handler
-        let happened = channel.eventLoop.flatSubmit { handler.value.wait(for: event, timeout: timeout) }
+        let happened = channel.eventLoop.flatSubmit { handler.value.wait(for: events, timeout: timeout) }
         let answer = send(command, arguments, timeout: timeout)
         _ = try await answer.flatMap { _ in happened }.get()
     }
@@ -97,7 +97,14 @@ private final class QMPHandler: ChannelInboundHandler {
     private var buffer: [UInt8] = []
     private var nextID = 1
     private var pending: [Int: (command: String, promise: EventLoopPromise<[UInt8]>, deadline: Scheduled<Void>)] = [:]
-    private var waiting: [(event: String, promise: EventLoopPromise<Void>, deadline: Scheduled<Void>)] = []
+    private var waiting: [Waiter] = []
+
+    private struct Waiter {
+        var events: [String]
+        var promise: EventLoopPromise<Void>
+        var deadline: Scheduled<Void>
+    }
+
     private var context: ChannelHandlerContext?
     private var isClosed = false
 
@@ -124,15 +131,15 @@ private final class QMPHandler: ChannelInboundHandler {
         return promise.futureResult
     }
 
-    func wait(for event: String, timeout: Duration) -> EventLoopFuture<Void> {
+    func wait(for events: [String], timeout: Duration) -> EventLoopFuture<Void> {
         guard let context, !isClosed else {
             return NIOSingletons.posixEventLoopGroup.next().makeFailedFuture(gone)
         }
         let promise = context.eventLoop.makePromise(of: Void.self)
         let deadline = context.eventLoop.scheduleTask(in: .nanoseconds(timeout.inNanoseconds)) {
-            promise.fail(MartletError(.timeout, "qemu: \(event) did not happen in time"))
+            promise.fail(MartletError(.timeout, "qemu: \(events[0]) did not happen in time"))
         }
-        waiting.append((event, promise, deadline))
+        waiting.append(Waiter(events: events, promise: promise, deadline: deadline))
         return promise.futureResult
     }
 
@@ -152,9 +159,9 @@ private final class QMPHandler: ChannelInboundHandler {
     private func take(line: [UInt8]) {
         guard let message = try? JSONDecoder().decode(Message.self, from: Data(line)) else { return }
         if let event = message.event {
-            var rest: [(event: String, promise: EventLoopPromise<Void>, deadline: Scheduled<Void>)] = []
+            var rest: [Waiter] = []
             for entry in waiting {
-                if entry.event == event {
+                if entry.events.contains(event) {
                     entry.deadline.cancel()
                     entry.promise.succeed(())
                 } else {

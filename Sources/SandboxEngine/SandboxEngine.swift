@@ -21,20 +21,55 @@ package struct BootImage: Sendable {
 }
 
 /// A captured machine: what every create, resume and fork starts from. None of its files is ever written again.
-package struct MachineImage: Sendable, Hashable {
-    /// Names the capture; equal digests are equal captures.
+///
+/// It stands on a base: a memory image and disks that many machines share. What was written since then - `pages` of
+/// memory, `layers` of the disk - is the capture's own; a template's capture has none of either.
+package struct MachineImage: Sendable, Hashable, Codable {
+    /// Names the base; shells of images with equal digests are interchangeable.
     package var digest: String
+    /// The base's memory image.
     package var memory: String
-    package var deviceState: String
-    package var disk: String
+    /// What the disk stands on: a raw image, then qcow2 layers.
+    package var baseDisks: [String]
     package var shape: MachineShape
+    package var deviceState: String
+    /// The pages written over `memory` (see `PageFile`); nil when there are none.
+    package var pages: String?
+    /// qcow2 layers over `baseDisks`, the oldest first.
+    package var layers: [String]
+    /// The disk's size as the guest sees it, in bytes.
+    package var diskBytes: UInt64
+    /// Whether the host's half of the guest protocol was between two frames at the capture.
+    package var isBetweenFrames: Bool
 
-    package init(digest: String, memory: String, deviceState: String, disk: String, shape: MachineShape) {
+    package init(
+        digest: String, memory: String, baseDisks: [String], shape: MachineShape, deviceState: String,
+        diskBytes: UInt64, pages: String? = nil, layers: [String] = [], isBetweenFrames: Bool = true
+    ) {
         self.digest = digest
         self.memory = memory
-        self.deviceState = deviceState
-        self.disk = disk
+        self.baseDisks = baseDisks
         self.shape = shape
+        self.deviceState = deviceState
+        self.diskBytes = diskBytes
+        self.pages = pages
+        self.layers = layers
+        self.isBetweenFrames = isBetweenFrames
+    }
+}
+
+/// A capture that was just made.
+package struct MachineCapture: Sendable {
+    package var image: MachineImage
+    /// Milliseconds: `stop`, `state` (devices, memory and disk, side by side), `continue`.
+    package var phases: [String: Double]
+    /// The guest stood still for so long, in milliseconds; less than the whole when it was not let run again.
+    package var stoppedMilliseconds: Double
+
+    package init(image: MachineImage, phases: [String: Double], stoppedMilliseconds: Double) {
+        self.image = image
+        self.phases = phases
+        self.stoppedMilliseconds = stoppedMilliseconds
     }
 }
 
@@ -83,6 +118,9 @@ package protocol SandboxEngine: Sendable {
     /// accelerator works.
     func identity(for image: BootImage) async throws -> EngineIdentity
 
+    /// What a machine of this shape, captured here, needs of a host; and so what this host offers.
+    func compatibility(of shape: MachineShape) async throws -> MachineCompatibility
+
     /// How strong the wall of this engine is on this host.
     func isolation() async -> Isolation
 
@@ -91,10 +129,18 @@ package protocol SandboxEngine: Sendable {
     /// Nothing is left running, whatever happens. Cancellation kills the machine.
     func bake(_ image: BootImage, into directory: String, progress: @escaping @Sendable (String) -> Void) async throws
 
-    /// Starts a shell: a process that holds the image but is not a machine yet.
+    /// Starts a shell: a process that holds the image's base but is not a machine yet. Its disk has the image's size.
     ///
     /// - Parameter directory: exists, is empty, and belongs to this machine.
     func startShell(_ image: MachineImage, in directory: String) async throws -> any Machine
+
+    /// Boots a machine from an image's disk, with nothing of its memory; returns when its agent answers.
+    ///
+    /// - Parameters:
+    ///   - boot: the kernel and initramfs of its template.
+    ///   - image: `memory` is a file of zeros, and `digest` names it.
+    ///   - directory: exists, is empty, and belongs to this machine.
+    func boot(_ boot: BootImage, from image: MachineImage, in directory: String) async throws -> any Machine
 
     /// Takes over a machine that an earlier daemon left in `directory`; nil when its process is gone.
     func adopt(_ image: MachineImage, in directory: String) async throws -> (any Machine)?
@@ -108,8 +154,21 @@ package protocol Machine: Sendable {
     /// The connection to its guest; requests are answered once the guest runs.
     var guest: GuestConnection { get }
 
-    /// Loads the captured state and lets it run: a shell becomes a machine.
-    func restore() async throws
+    /// Makes the shell the machine that was captured, and lets it run.
+    ///
+    /// - Parameter image: of the shell's own base and disk size.
+    /// - Throws: `failed_precondition` when a file of the image is damaged. The shell is of no use after a failure.
+    func restore(_ image: MachineImage) async throws
+
+    /// Captures memory, devices and disk of one instant into `directory`, which then has all files that are not the
+    /// base's. Nothing is flushed to the storage. A machine that cannot be captured goes on as it was.
+    ///
+    /// - Parameter resumes: whether the machine runs again afterwards; else it stays as it is, to be killed.
+    func capture(into directory: String, resumes: Bool) async throws -> MachineCapture
+
+    /// Merges thin layers of the disk that captures have left, if there are many; the guest runs on. A capture in
+    /// between cuts it short.
+    func mergeLayers() async throws
 
     /// Makes the disk larger and tells the guest, which must be running.
     func growDisk(toMiB size: Int) async throws

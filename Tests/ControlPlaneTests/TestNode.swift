@@ -188,6 +188,11 @@ private struct UntouchedMachine: MachineControl {
     func setClock(nanoseconds: Int64) throws(SystemError) {}
     func reseed(entropy: [UInt8]) throws(SystemError) {}
     func setIdentity(hostname: String, machineID: String) throws(SystemError) {}
+    func renewGeneration() throws(SystemError) {}
+    func dropConnections() throws(SystemError) {}
+    func hasOuterConnections() throws(SystemError) -> Bool { true }
+    func hasHostKeys() throws(SystemError) -> Bool { true }
+    func removeHostKeys() throws(SystemError) -> [String] { [] }
     func growDisk(to bytes: UInt64) throws(SystemError) {}
     func synchronize() throws(SystemError) {}
     func powerOff() {}

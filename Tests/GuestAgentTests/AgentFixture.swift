@@ -57,11 +57,15 @@ struct AgentFixture {
 final class RecordingMachine: MachineControl {
     private let log = Mutex<[String]>([])
     private let failing = Mutex<String?>(nil)
+    private let hostKeys = Mutex<HostKeyFiles?>(nil)
 
     var calls: [String] { log.withLock { $0 } }
 
-    /// Makes one call fail from now on.
-    func fail(_ call: String) { failing.withLock { $0 = call } }
+    /// Makes one call fail from now on, or none.
+    func fail(_ call: String?) { failing.withLock { $0 = call } }
+
+    /// Gives it host keys to remove.
+    func use(_ files: HostKeyFiles) { hostKeys.withLock { $0 = files } }
 
     private func note(_ call: String, _ text: String = "") throws(SystemError) {
         log.withLock { $0.append(text.isEmpty ? call : call + " " + text) }
@@ -72,6 +76,14 @@ final class RecordingMachine: MachineControl {
     func reseed(entropy: [UInt8]) throws(SystemError) { try note("reseed", "\(entropy.count)") }
     func setIdentity(hostname: String, machineID: String) throws(SystemError) {
         try note("identity", hostname + " " + machineID)
+    }
+    func renewGeneration() throws(SystemError) { try note("generation") }
+    func dropConnections() throws(SystemError) { try note("connections") }
+    func hasOuterConnections() throws(SystemError) -> Bool { true }
+    func hasHostKeys() throws(SystemError) -> Bool { true }
+    func removeHostKeys() throws(SystemError) -> [String] {
+        try note("keys")
+        return try hostKeys.withLock { $0 }?.removeAll() ?? []
     }
     func growDisk(to bytes: UInt64) throws(SystemError) { try note("grow", "\(bytes)") }
     func synchronize() throws(SystemError) { try note("sync") }

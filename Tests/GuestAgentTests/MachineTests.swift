@@ -1,3 +1,4 @@
+import Glibc
 import GuestProtocol
 import Testing
 
@@ -20,25 +21,64 @@ import Testing
         try await AgentFixture.with { agent in
             let thaw = Thaw(
                 wallClockNanoseconds: 123, entropy: [UInt8](repeating: 1, count: 64), hostname: "sandbox-1",
-                machineID: identity, diskBytes: 1 << 30)
+                machineID: identity, diskBytes: 1 << 30, dropsConnections: true, renewsHostKeys: true)
             let thawed = try await agent.client.request(.thaw, thaw, as: Thawed.self)
             #expect(thawed.isComplete)
             #expect(
                 agent.machine.calls == [
-                    "clock 123", "reseed 64", "identity sandbox-1 \(identity)", "grow 1073741824",
+                    "clock 123", "reseed 64", "identity sandbox-1 \(identity)", "connections", "keys", "generation",
+                    "grow 1073741824",
                 ])
         }
     }
 
-    @Test(arguments: ["clock", "reseed", "identity", "grow"])
+    @Test func aResumeKeepsWhatItIsToldTo() async throws {
+        try await AgentFixture.with { agent in
+            func thaw(_ change: (inout Thaw) -> Void) async throws {
+                var thaw = Thaw(wallClockNanoseconds: 1, entropy: [1], hostname: "first", machineID: identity)
+                change(&thaw)
+                let thawed = try await agent.client.request(.thaw, thaw, as: Thawed.self)
+                #expect(thawed.isComplete)
+            }
+            func environment() async throws -> String {
+                try await agent.client.run("/bin/sh", "-c", "echo $A,$B,$C").text
+            }
+            let user = geteuid() == 0 ? "12345" : ""
+            try await thaw {
+                $0.environment = ["A=1", "B=2"]
+                $0.user = user
+            }
+            #expect(try await environment() == "1,2,\n")
+            try await thaw {
+                $0.hostname = ""
+                $0.machineID = "none"
+                $0.keepsIdentity = true
+                $0.keepsEnvironment = true
+                $0.environment = ["B=3", "C=4"]
+            }
+            #expect(agent.machine.calls.filter { $0.hasPrefix("identity") } == ["identity first \(identity)"])
+            #expect(!agent.machine.calls.contains("connections") && !agent.machine.calls.contains("keys"))
+            #expect(try await environment() == "1,3,4\n")
+            if !user.isEmpty { #expect(try await agent.client.run("id", "-u").text == user + "\n") }
+            try await thaw { $0.environment = ["C=5"] }
+            #expect(try await environment() == ",,5\n")
+            #expect(try await agent.client.run("id", "-u").text == "\(geteuid())\n")
+        }
+    }
+
+    @Test(arguments: ["clock", "reseed", "identity", "connections", "keys", "generation", "grow"])
     func aStepThatFailsIsToldAndTheOthersAreDone(_ step: String) async throws {
         try await AgentFixture.with { agent in
             agent.machine.fail(step)
             let thaw = Thaw(
-                wallClockNanoseconds: 1, entropy: [1], hostname: "a", machineID: identity, diskBytes: 1)
+                wallClockNanoseconds: 1, entropy: [1], hostname: "a", machineID: identity, diskBytes: 1,
+                dropsConnections: true, renewsHostKeys: true)
             let thawed = try await agent.client.request(.thaw, thaw, as: Thawed.self)
             #expect(thawed.clockSet == (step != "clock"))
-            #expect(thawed.generatorReseeded == (step != "reseed"))
+            #expect(thawed.generatorReseeded == (step != "reseed" && step != "generation"))
+            #expect(thawed.connectionsDropped == (step != "connections"))
+            #expect(thawed.hostKeysRenewed == (step != "keys"))
+            #expect(agent.machine.calls.count == 7)
             #expect(thawed.identitySet == (step != "identity"))
             #expect(thawed.diskGrown == (step != "grow"))
         }

@@ -52,6 +52,50 @@ actor TestClient {
 
     func close() { descriptor.close() }
 
+    /// Loses so many bytes of what the agent sent.
+    func skip(_ count: Int) throws {
+        decoder = FrameDecoder(hunting: true)
+        waiting = [:]
+        var left = count
+        while left > 0 {
+            guard clinux_poll_one(descriptor.number, Int16(POLLIN), 60_000) > 0 else { throw Silence() }
+            let bytes = try descriptor.read(upTo: min(left, 65_536))
+            guard !bytes.isEmpty else { throw Silence() }
+            left -= bytes.count
+        }
+    }
+
+    /// Reads nothing until the agent cannot send any more.
+    func waitUntilFull() throws {
+        var last: Int32 = -1
+        while true {
+            var pending: Int32 = 0
+            guard ioctl(descriptor.number, UInt(FIONREAD), &pending) == 0 else { throw Silence() }
+            if pending == last, pending > 65_536 { return }
+            last = pending
+            _ = clinux_poll_one(-1, 0, 50)
+        }
+    }
+
+    /// Takes over; tells how many bytes came before the answer.
+    func synchronizeCounting() throws -> Int {
+        let nonce = (0..<SyncMarker.nonceLength).map { _ in UInt8.random(in: 0...255) }
+        try write([UInt8](repeating: 0, count: SyncMarker.flushLength) + SyncMarker.bytes(nonce: nonce))
+        decoder = FrameDecoder(hunting: true, nonce: nonce)
+        waiting = [:]
+        var count = 0
+        while true {
+            if let item = decoder.next() {
+                guard item == .sync(nonce: nonce) else { throw Silence() }
+                return count - SyncMarker.length - decoder.pendingBytes
+            }
+            guard clinux_poll_one(descriptor.number, Int16(POLLIN), 60_000) > 0 else { throw Silence() }
+            let bytes = try descriptor.read(upTo: 65_536)
+            count += bytes.count
+            decoder.append(bytes)
+        }
+    }
+
     // MARK: Frames
 
     func write(_ bytes: [UInt8]) throws { try descriptor.writeAll(bytes) }

@@ -81,6 +81,16 @@ import Testing
         }
     }
 
+    @Test func `holding and releasing is answered by an agent that has no means to hold`() async throws {
+        try await AgentFixture.with { fixture in
+            let held = try await fixture.connection.hold(timeout: .milliseconds(100), flush: true)
+            #expect(held == Held(frozen: false, flushed: true))
+            #expect(try await !fixture.connection.hold().flushed)
+            try await fixture.connection.release()
+            try await fixture.connection.release()
+        }
+    }
+
     @Test func `cancelling a task that waits for the guest ends the wait`() async throws {
         try await AgentFixture.with { fixture in
             let process = try await fixture.connection.start(StartProcess(arguments: ["sleep", "1000"]))
@@ -162,6 +172,39 @@ import Testing
             #expect(error is MartletError)
         }
         #expect(guest.connection.isOpen)
+    }
+
+    @Test func `an older agent's shorter answers are taken as they were meant`() async throws {
+        let guest = try await HostileGuest.start()
+        let thaw = Thaw(wallClockNanoseconds: 1, entropy: [1], hostname: "a", machineID: "b")
+        async let thawed: Void = guest.connection.thaw(thaw)
+        let open = try #require(try await guest.receiveFrame())
+        try guest.send(Frame(stream: open.stream, kind: .end, payload: [1, 1, 1, 1]))
+        try await thawed
+        async let held = guest.connection.hold()
+        let hold = try #require(try await guest.receiveFrame())
+        let unknown = GuestFailure(.unsupported, "operation 6 is not known to this agent")
+        try guest.send(Frame(stream: hold.stream, kind: .fail, payload: unknown.encoded))
+        do {
+            _ = try await held
+            Issue.record("a refusal was taken for an answer")
+        } catch {
+            #expect((error as? MartletError)?.details["reason"] == "unsupported")
+        }
+    }
+
+    @Test func `a promise that was not kept is named`() async throws {
+        let guest = try await HostileGuest.start()
+        let thaw = Thaw(wallClockNanoseconds: 1, entropy: [1], hostname: "a", machineID: "b", dropsConnections: true)
+        async let thawed: Void = guest.connection.thaw(thaw)
+        let open = try #require(try await guest.receiveFrame())
+        try guest.send(Frame(stream: open.stream, kind: .end, payload: [1, 1, 1, 1, 0, 1]))
+        do {
+            try await thawed
+            Issue.record("half a thaw was believed")
+        } catch {
+            #expect((error as? MartletError)?.message.contains("connections false") == true)
+        }
     }
 
     @Test func `a guest that goes away fails what was under way`() async throws {

@@ -56,6 +56,21 @@ import Testing
         }
     }
 
+    /// A program's output may hold a marker, and after it the head of a frame that would swallow the true one.
+    @Test func aHuntForOneMarkerPassesOthersBy() {
+        let other = SyncMarker.bytes(nonce: [UInt8](repeating: 6, count: SyncMarker.nonceLength))
+        let head = encoded(Frame(stream: 1, kind: .data, payload: [UInt8](repeating: 0, count: 60_000))).prefix(12)
+        let good = Frame(stream: 2, kind: .end)
+        for lead in 0..<40 {
+            var decoder = FrameDecoder(hunting: true, nonce: Self.nonce)
+            decoder.append([UInt8](repeating: 0, count: lead) + other + head)
+            #expect(decoder.next() == nil)
+            decoder.append(SyncMarker.bytes(nonce: Self.nonce) + encoded(good))
+            #expect(decoder.next() == .sync(nonce: Self.nonce))
+            #expect(decoder.next() == .frame(good))
+        }
+    }
+
     @Test func everyViolationStartsAHunt() {
         let good = encoded(Frame(stream: 1, kind: .data, payload: [1, 2, 3]))
         var broken: [[UInt8]] = []

@@ -7,6 +7,8 @@ struct Sample: Sendable, CustomTestStringConvertible {
     let encoded: [UInt8]
     /// Whether every cut-off form is refused; not so for a message that ends in "the rest".
     let hasFixedEnd: Bool
+    /// Bytes at the end that an older peer does not send.
+    let addedLater: Int
     /// Decodes bytes; true if they are this sample's value.
     let matches: @Sendable ([UInt8]) throws(WireError) -> Bool
     /// Decodes bytes and encodes what was found.
@@ -14,9 +16,10 @@ struct Sample: Sendable, CustomTestStringConvertible {
 
     var testDescription: String { name }
 
-    init<T: WireMessage>(_ name: String, _ value: T, hasFixedEnd: Bool = true) {
+    init<T: WireMessage>(_ name: String, _ value: T, hasFixedEnd: Bool = true, addedLater: Int = 0) {
         self.name = name
         self.hasFixedEnd = hasFixedEnd
+        self.addedLater = addedLater
         encoded = value.encoded
         matches = { (bytes) throws(WireError) in try T(decoding: bytes) == value }
         roundTrip = { (bytes) throws(WireError) in try T(decoding: bytes).encoded }
@@ -55,8 +58,22 @@ extension Sample {
             "Thaw",
             Thaw(
                 wallClockNanoseconds: 1_700_000_000_000_000_000, entropy: [9, 8], hostname: "h", machineID: "m",
-                environment: ["A=1", "B="], diskBytes: 1 << 32, user: "u")),
-        Sample("Thawed", Thawed(clockSet: true, generatorReseeded: false, identitySet: true, diskGrown: false)),
+                environment: ["A=1", "B="], diskBytes: 1 << 32, user: "u"), addedLater: 4),
+        Sample(
+            "Thaw that keeps",
+            Thaw(
+                wallClockNanoseconds: 1, entropy: [], hostname: "", machineID: "", keepsIdentity: true,
+                keepsEnvironment: false, dropsConnections: true, renewsHostKeys: true), addedLater: 4),
+        Sample(
+            "Thawed", Thawed(clockSet: true, generatorReseeded: false, identitySet: true, diskGrown: false),
+            addedLater: 2),
+        Sample(
+            "Thawed in part",
+            Thawed(
+                clockSet: true, generatorReseeded: true, identitySet: true, diskGrown: true,
+                connectionsDropped: false, hostKeysRenewed: true), addedLater: 2),
+        Sample("Hold", Hold(timeoutMilliseconds: 258, flush: true, surveys: true)),
+        Sample("Held", Held(frozen: true, flushed: false)),
         Sample("GuestMetrics", metrics),
     ]
 

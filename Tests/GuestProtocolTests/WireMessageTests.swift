@@ -14,7 +14,7 @@ import Testing
     }
 
     @Test func operationsAndKindsKeepTheirNumbers() {
-        #expect(Operation.allCases.map(\.rawValue) == [1, 2, 3, 4, 5] + Array(16...23) + Array(32...39))
+        #expect(Operation.allCases.map(\.rawValue) == Array(1...7) + Array(16...23) + Array(32...39))
         #expect(Frame.Kind.allCases.map(\.rawValue) == Array(1...7))
         #expect(OutputChannel.allCases.map(\.rawValue) == [1, 2])
         #expect(GuestFailure.Code.allCases.map(\.rawValue) == Array(0...13))
@@ -26,9 +26,37 @@ import Testing
     @Test(arguments: Sample.all)
     func aMessageCutOffAnywhereIsRefused(_ sample: Sample) {
         guard sample.hasFixedEnd else { return }
-        for length in 0..<sample.encoded.count {
+        for length in 0..<sample.encoded.count - sample.addedLater {
             #expect(throws: WireError.self) { try sample.matches(Array(sample.encoded.prefix(length))) }
         }
+    }
+
+    /// What agents and daemons of the first release send, which know nothing of the later fields.
+    @Test func whatAnOlderPeerDoesNotSendHasItsDefault() throws {
+        let thaw = Thaw(
+            wallClockNanoseconds: 1, entropy: [2], hostname: "h", machineID: "m", environment: ["A=1"], diskBytes: 3,
+            user: "u")
+        #expect(try Thaw(decoding: Array(thaw.encoded.dropLast(4))) == thaw)
+        let thawed = try Thawed(decoding: [1, 1, 1, 1])
+        #expect(thawed.connectionsDropped && thawed.hostKeysRenewed && thawed.isComplete)
+        #expect(try !Thawed(decoding: [1, 1, 0, 1]).isComplete)
+        // A peer of an age between the two sends some of them.
+        var all = thaw
+        all.keepsIdentity = true
+        all.keepsEnvironment = true
+        all.dropsConnections = true
+        all.renewsHostKeys = true
+        let some = try Thaw(decoding: Array(all.encoded.dropLast(2)))
+        #expect(some.keepsIdentity && some.keepsEnvironment)
+        #expect(!some.dropsConnections && !some.renewsHostKeys)
+    }
+
+    @Test func aThawIsCompleteOnlyWithAllOfIt() throws {
+        for missing in 0..<6 {
+            let bytes = (0..<6).map { UInt8($0 == missing ? 0 : 1) }
+            #expect(try !Thawed(decoding: bytes).isComplete)
+        }
+        #expect(try Thawed(decoding: [1, 1, 1, 1, 1, 1]).isComplete)
     }
 
     @Test(arguments: Sample.all)

@@ -3,10 +3,14 @@ import SandboxModel
 import Testing
 
 @Suite struct QEMUArgumentsTests {
-    private func arguments(_ role: QEMUArguments.Role, _ accelerator: Accelerator = .tcg) throws -> [String] {
+    private func arguments(
+        _ role: QEMUArguments.Role, _ accelerator: Accelerator = .tcg,
+        access: QEMUArguments.MemoryAccess = .copyOnWrite
+    ) throws -> [String] {
         QEMUArguments(
             accelerator: accelerator, shape: try MachineShape(cpus: 2, memoryMiB: 512), memory: "/d/a,b/memory",
-            disk: "/m/disk.qcow2", role: role, translationBufferMiB: 32, consoleFile: nil
+            memoryAccess: access, disk: "/m/disk.qcow2", baseDisks: ["/d/root.img", "/d/disk.qcow2"], role: role,
+            translationBufferMiB: 32, consoleFile: nil
         ).build()
     }
 
@@ -25,7 +29,8 @@ import Testing
     }
 
     @Test func `a boot writes its memory into the file that becomes the image`() throws {
-        let list = try arguments(.boot(kernel: "/k", initramfs: "/i", commandLine: "quiet"))
+        let list = try arguments(
+            .boot(kernel: "/k", initramfs: "/i", commandLine: "quiet"), access: .shared)
         #expect(value(list, "-object")?.hasSuffix(",share=on") == true)
         #expect(value(list, "-kernel") == "/k")
         #expect(value(list, "-append") == "quiet")

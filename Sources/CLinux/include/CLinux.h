@@ -67,6 +67,7 @@ typedef struct {
     int64_t max_open_files;      // RLIMIT_NOFILE, -1: unchanged
     int cgroup_procs_fd;         // a cgroup.procs to write "0" to, or -1
     int cgroup_fd;               // a version 2 cgroup's open directory the child is born in, or -1
+    int cgroup_is_frozen;        // that cgroup is frozen: the program is loaded, and frozen before it runs
     uint64_t reset_signals;      // bit n: signal n goes back to its default; 0: all of them
     int oom_score_adj;           // written to /proc/self/oom_score_adj unless INT32_MIN
 } clinux_spawn_spec;
@@ -94,6 +95,12 @@ typedef struct {
 // Reaps one child without waiting: 1 and *out filled, 0 when none is ready, -errno.
 int clinux_reap(pid_t pid, clinux_exit *out);
 
+// ---- Control groups (version 2)
+// Freezes a cgroup and all below it: `freeze` is its cgroup.freeze open for writing, `events` its cgroup.events open
+// for reading. 1 once everything inside is frozen, 0 when the time is up (what froze stays frozen), -errno.
+int clinux_cgroup_freeze(int freeze, int events, uint32_t timeout_ms);
+int clinux_cgroup_thaw(int freeze);
+
 // ---- Terminals
 // Opens a pseudo-terminal pair, both CLOEXEC.
 int clinux_open_terminal(int *main, int *replica, unsigned short rows, unsigned short columns);
@@ -118,6 +125,8 @@ int clinux_mount(const char *source, const char *target, const char *type, unsig
 // Moves the mount at `path` over / and makes it the root: what switch_root does, without deleting the old root.
 int clinux_switch_root(const char *path);
 int clinux_sync_filesystem(const char *path);
+// The file system an open file or directory is on.
+int clinux_syncfs(int fd);
 int clinux_grow_ext4(const char *mountpoint, uint64_t bytes);
 uint64_t clinux_block_device_bytes(const char *path);
 int clinux_loopback_up(void);
@@ -127,6 +136,9 @@ int clinux_filesystem_space(const char *path, clinux_space *out);
 // The rate of this processor's time stamp counter, measured over 50 ms; 0 where there is none.
 uint64_t clinux_tsc_khz(void);
 
+// A non-blocking NETLINK_SOCK_DIAG socket: asks the kernel about sockets. Read and written like any descriptor.
+int clinux_socket_diagnostics(void);
+
 // ---- File watching
 int clinux_inotify_create(void);
 int clinux_inotify_add(int fd, const char *path, uint32_t mask);
@@ -135,5 +147,7 @@ int clinux_inotify_remove(int fd, int watch);
 // ---- Memory of another process
 // Private (not shared with anyone) and proportional bytes from /proc/PID/smaps_rollup.
 int clinux_process_memory(pid_t pid, uint64_t *private_bytes, uint64_t *proportional_bytes);
+
+#include "CLinuxMemory.h"
 
 #endif

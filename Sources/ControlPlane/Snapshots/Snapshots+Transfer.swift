@@ -27,6 +27,7 @@ extension Snapshots {
     ///
     /// - Parameter source: the next piece of the stream; nil at its end.
     /// - Throws: `invalid_argument` (name, stream), `conflict`, `resource_exhausted`, `failed_precondition`.
+    @_optimize(none)  // The optimiser of Swift 6.3.1 fails on it; it spends its time waiting anyway.
     package func importSnapshot(
         name: String?, caller: Caller, from source: @escaping @Sendable () async throws -> [UInt8]?
     ) async throws -> SnapshotResource {
@@ -36,18 +37,23 @@ extension Snapshots {
             let id = SnapshotID.random()
             let read = try await node.importSnapshot(as: id, from: source)
             let record = SnapshotRecord(read, keyID: caller.keyID, name: name, kind: .imported)
-            do {
-                try await sandboxes.store.insert(record, idempotency: nil) { nil }
-            } catch {
-                let node = node
-                try? await shielded { try await node.removeSnapshot(id) }
-                throw error
-            }
+            try await putOnRecord(record)
             shelf.snapshots.commit(record, for: reservation)
             logger.info("snapshot imported", metadata: ["snapshot.id": "\(id)", "template": "\(record.template)"])
             return resource(record, caller: caller)
         } catch {
             shelf.snapshots.release(reservation)
+            throw error
+        }
+    }
+
+    /// Writes an imported snapshot down; it is gone from the node if that fails.
+    private func putOnRecord(_ record: SnapshotRecord) async throws {
+        do {
+            try await sandboxes.store.insert(record, idempotency: nil) { nil }
+        } catch {
+            let (node, id) = (node, record.id)
+            try? await shielded { try await node.removeSnapshot(id) }
             throw error
         }
     }

@@ -1,0 +1,108 @@
+import GuestProtocol
+import LinuxSystem
+import Logging
+import SandboxEngine
+import SandboxModel
+
+extension Node {
+    /// What children are made of.
+    private struct ForkImage: Sendable {
+        var image: MachineImage
+        var file: SandboxFile
+        var engine: any SandboxEngine
+        var report: CaptureReport
+    }
+
+    package func fork(_ source: ForkSource, into children: [ForkSpec]) async throws -> ForkOutcome {
+        switch source {
+        case .snapshot(let id):
+            return try await withSnapshot(id) { try await self.fork($0, into: children) }
+        case .sandbox(let id):
+            return try await forkSandbox(id, into: children)
+        }
+    }
+
+    private func fork(_ capture: StoredCapture, into children: [ForkSpec]) async throws -> ForkOutcome {
+        var report = capture.manifest.report
+        report.pauseMilliseconds = 0
+        let engine = try await restorable(capture)
+        return await make(
+            children,
+            from: ForkImage(image: capture.image, file: capture.manifest.sandbox, engine: engine, report: report))
+    }
+
+    private func forkSandbox(_ id: SandboxID, into children: [ForkSpec]) async throws -> ForkOutcome {
+        let lock = lock(for: id)
+        if paused[id] != nil {
+            // Kept as it is until the children run.
+            let outcome = try await lock.withLock { () -> ForkOutcome? in
+                guard let sleeper = await self.paused[id] else { return nil }
+                return try await self.fork(sleeper.capture, into: children)
+            }
+            if let outcome { return outcome }
+        }
+        let fresh = try await lock.withLock { try await self.captureForFork(id, children.count) }
+        guard let engine = engines.first(where: { $0.name == fresh.file.isolation.engine }) else { throw unknown(id) }
+        let outcome = await make(
+            children,
+            from: ForkImage(image: fresh.image, file: fresh.file, engine: engine, report: fresh.report))
+        owner.start { [self] in await discard(fresh.staged) }
+        return outcome
+    }
+
+    private func captureForFork(_ id: SandboxID, _ count: Int) async throws -> FreshCapture {
+        guard let sandbox = running[id] else { throw notRunning(id, "fork") }
+        expectForks(of: sandbox.imageDigest, count)
+        return try await capture(sandbox, CaptureOptions(resumes: true))
+    }
+
+    private func make(_ children: [ForkSpec], from source: ForkImage) async -> ForkOutcome {
+        let made = await withTaskGroup(of: (Int, Result<NodeSandbox, MartletError>).self) { group in
+            for (index, child) in children.enumerated() {
+                group.addTask {
+                    do {
+                        return (index, .success(try await self.make(child, from: source)))
+                    } catch {
+                        return (index, .failure(Node.asMartletError(error)))
+                    }
+                }
+            }
+            var results: [Int: Result<NodeSandbox, MartletError>] = [:]
+            for await (index, result) in group { results[index] = result }
+            return results
+        }
+        return ForkOutcome(report: source.report, children: children.indices.compactMap { made[$0] })
+    }
+
+    private func make(_ child: ForkSpec, from source: ForkImage) async throws -> NodeSandbox {
+        try await admitted {
+            var watch = Stopwatch()
+            var environment = child.environment
+            if child.inheritsEnvironment {
+                // The guest knows what programs were given before; this is for a boot from its disk.
+                environment = source.file.environment + child.environment
+            }
+            let order = RestoreOrder(
+                image: source.image, engine: source.engine,
+                thaw: Thaw.forFork(
+                    hostname: child.hostname,
+                    environment: (child.inheritsEnvironment ? [] : source.file.origin.environment) + child.environment,
+                    inheritsEnvironment: child.inheritsEnvironment, user: source.file.origin.user))
+            let (spare, _) = try await handOut(order, &watch)
+            var file = source.file
+            file.id = child.id.rawValue
+            file.hostname = child.hostname
+            file.environment = environment
+            file.generation = 0
+            file.report = CreateReport(
+                mode: .restored, totalMilliseconds: watch.totalMilliseconds, phases: watch.phases)
+            return try await settle(spare, file)
+        }
+    }
+
+    private static func asMartletError(_ error: any Error) -> MartletError {
+        if let failure = Node.explained(error) as? MartletError { return failure }
+        if error is CancellationError { return MartletError(.unavailable, "fork: it was called off") }
+        return MartletError(.internal, "fork: \(error)")
+    }
+}

@@ -1,0 +1,162 @@
+import GuestClient
+import GuestProtocol
+import LinuxSystem
+import Logging
+import NIOPosix
+import SandboxEngine
+import SandboxModel
+
+extension Node {
+    package func pause(_ id: SandboxID) async throws -> CaptureReport {
+        try await lock(for: id).withLock { try await self.pauseAlone(id) }
+    }
+
+    private func pauseAlone(_ id: SandboxID) async throws -> CaptureReport {
+        guard let sandbox = running[id] else { throw notRunning(id, "pause") }
+        let fresh = try await capture(
+            sandbox, CaptureOptions(resumes: false, flushes: true, toleratesSilence: true))
+        var watch = Stopwatch()
+        let stored: StoredCapture
+        do {
+            stored = try await seal(fresh, as: .pause, id: id.rawValue)
+        } catch {
+            try? await sandbox.machine.resume()
+            try? await sandbox.machine.guest.release()
+            throw error
+        }
+        watch.lap("seal")
+        guard running[id]?.directory == sandbox.directory else {
+            await removeFiles(of: stored)
+            throw notRunning(id, "pause")
+        }
+        running[id] = nil
+        var info = sandbox.info
+        info.state = .paused
+        paused[id] = PausedSandbox(info: info, capture: stored)
+        // All it had is on the storage: whether it is gone a little later does not matter to anybody.
+        owner.start { [self] in
+            await dispose(sandbox.machine, sandbox.directory)
+            await signalRefill()
+        }
+        var report = fresh.report
+        report.phases.merge(watch.phases) { $1 }
+        return report
+    }
+
+    package func resume(_ id: SandboxID, from source: ResumeSource) async throws -> NodeSandbox {
+        try await lock(for: id).withLock {
+            switch source {
+            case .memory: try await self.resumeFromMemory(id)
+            case .disk: try await self.resumeFromDisk(id)
+            }
+        }
+    }
+
+    private func resumeFromMemory(_ id: SandboxID) async throws -> NodeSandbox {
+        guard let sleeper = paused[id] else {
+            if running[id] != nil {
+                throw MartletError(.failedPrecondition, "resume: \(id): it runs already")
+            }
+            throw unknown(id)
+        }
+        let info = try await admitted {
+            try await goOn(sleeper.capture, sleeper.capture.manifest.sandbox, isRewound: false)
+        }
+        paused[id] = nil
+        owner.start { [self] in await removeFiles(of: sleeper.capture) }
+        return info
+    }
+
+    /// Lets a sandbox go on from a capture of its own, in a new machine.
+    func goOn(
+        _ capture: StoredCapture, _ latest: SandboxFile, isRewound: Bool
+    ) async throws -> NodeSandbox {
+        let engine = try await restorable(capture)
+        var watch = Stopwatch()
+        let order = RestoreOrder(
+            image: capture.image, engine: engine, thaw: Thaw.forResume(isRewound: isRewound))
+        let (spare, _) = try await handOut(order, &watch)
+        var file = capture.manifest.sandbox
+        file.generation = latest.generation + 1
+        file.environment = latest.environment
+        file.report = CreateReport(mode: .restored, totalMilliseconds: watch.totalMilliseconds, phases: watch.phases)
+        return try await settle(spare, file)
+    }
+
+    private func resumeFromDisk(_ id: SandboxID) async throws -> NodeSandbox {
+        if let sleeper = paused[id] {
+            let file = sleeper.capture.manifest.sandbox
+            _ = try await restorable(sleeper.capture)
+            let info = try await admitted { try await boot(sleeper.capture.image, file) }
+            paused[id] = nil
+            owner.start { [self] in await removeFiles(of: sleeper.capture) }
+            return info
+        }
+        guard let sandbox = running[id] else { throw unknown(id) }
+        // Its memory is not wanted, but a capture is what knows the layers of its disk.
+        let fresh = try await capture(sandbox, CaptureOptions(resumes: false, flushes: true, toleratesSilence: true))
+        do {
+            let info = try await boot(fresh.image, fresh.file)
+            await dispose(sandbox.machine, sandbox.directory)
+            await discard(fresh.staged)
+            return info
+        } catch {
+            running[id] = sandbox
+            try? await sandbox.machine.resume()
+            try? await sandbox.machine.guest.release()
+            await discard(fresh.staged)
+            throw error
+        }
+    }
+
+    /// Boots a sandbox's disk in a new machine.
+    private func boot(_ image: MachineImage, _ latest: SandboxFile) async throws -> NodeSandbox {
+        guard let engine = engines.first(where: { $0.name == latest.isolation.engine }) else {
+            throw MartletError(.failedPrecondition, "boot: engine \(latest.isolation.engine) is not here")
+        }
+        let (store, origin) = (store, latest.origin)
+        let base = try await NIOThreadPool.singleton.runIfActive { try store.bases.keepBlank(image, origin) }
+        var disk = image
+        disk.digest = base.digest
+        disk.memory = base.memory
+        disk.pages = nil
+        var watch = Stopwatch()
+        let directory = try makeMachineDirectory()
+        let spare: SpareMachine
+        do {
+            let boot = BootImage(
+                kernel: origin.kernel, initramfs: origin.initramfs, rootDisk: image.baseDisks[0], shape: image.shape,
+                warmup: [])
+            let machine = try await engine.boot(boot, from: disk, in: directory)
+            watch.lap("boot")
+            spare = SpareMachine(machine: machine, directory: directory, imageDigest: disk.digest)
+            let thaw = Thaw.forCreate(
+                hostname: latest.hostname, environment: origin.environment + latest.environment, user: origin.user,
+                diskMiB: nil)
+            try await machine.guest.thaw(thaw())
+            watch.lap("thaw")
+        } catch {
+            await removeMachine(directory)
+            throw Node.explained(error)
+        }
+        var file = latest
+        file.generation += 1
+        file.base = base
+        file.report = CreateReport(mode: .booted, totalMilliseconds: watch.totalMilliseconds, phases: watch.phases)
+        return try await settle(spare, file)
+    }
+
+    private func removeMachine(_ directory: String) async {
+        for engine in engines { await engine.reclaim(directory) }
+        await Node.removeDirectory(directory)
+    }
+
+    func notRunning(_ id: SandboxID, _ what: String) -> MartletError {
+        if paused[id] != nil { return MartletError(.failedPrecondition, "\(what): \(id): it is paused") }
+        return unknown(id)
+    }
+
+    func unknown(_ id: SandboxID) -> MartletError {
+        MartletError(.notFound, "sandbox: \(id): there is none of that id on this host")
+    }
+}

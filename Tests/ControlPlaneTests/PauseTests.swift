@@ -207,6 +207,42 @@ struct PauseTests {
         }
     }
 
+    @Test("Whatever is asked at once, every answer is one of those promised, and nothing is left after the end")
+    func everythingAtOnce() async throws {
+        try await PlaneFixture.with { fixture in
+            let (sandboxes, snapshots) = (fixture.plane.sandboxes, fixture.plane.snapshots)
+            let made = try await fixture.create(CreateSandboxRequest(onTimeout: .pause, record: true))
+            let codes = await withTaskGroup(of: MartletError.Code?.self) { group in
+                for round in 0..<6 {
+                    group.addTask { await code { try await sandboxes.pause(made.id, caller: .local) } }
+                    group.addTask { await code { try await fixture.exec(made.id) } }
+                    group.addTask { await code { try await sandboxes.resume(made.id, .init(), caller: .local) } }
+                    group.addTask {
+                        await code { try await snapshots.rewind(made.id, RewindRequest(to: 0), caller: .local) }
+                    }
+                    group.addTask {
+                        await code { try await snapshots.fork(sandbox: made.id, .init(count: 2), caller: .local) }
+                    }
+                    if round == 4 {
+                        group.addTask { await code { try await sandboxes.delete(made.id, caller: .local) } }
+                    }
+                }
+                return await group.reduce(into: Set<MartletError.Code>()) { codes, code in
+                    if let code { codes.insert(code) }
+                }
+            }
+            #expect(codes.isSubset(of: [.failedPrecondition, .notFound, .unavailable]), "\(codes)")
+            #expect(await code { try fixture.sandbox(made.id) } == .notFound)
+            for child in try sandboxes.list(SandboxFilter(limit: 100), caller: .local).items {
+                try await sandboxes.delete(child.id, caller: .local)
+            }
+            #expect(await fixture.node.sandboxes().isEmpty)
+            #expect(fixture.node.snapshotIDs.isEmpty)
+            let (left, kept) = (try await fixture.store.sandboxes(), try await fixture.store.snapshots())
+            #expect(left.isEmpty && kept.isEmpty)
+        }
+    }
+
     @Test("Paused sandboxes count for their key's limit, and are deleted like others")
     func limit() async throws {
         try await PlaneFixture.with(configure: { $0.maxSandboxesPerKey = 1 }) { fixture in

@@ -79,6 +79,7 @@ struct AuthenticationTests {
                         case "resize": #"{"rows":1,"cols":1}"#
                         case "mkdir": #"{"path":"/x"}"#
                         case "move": #"{"from":"/x","to":"/y"}"#
+                        case "rewind": #"{"to":0}"#
                         default: "{}"
                         }
                     let hasPath = endpoint.path.contains("/files") && endpoint.method != .post
@@ -89,6 +90,30 @@ struct AuthenticationTests {
                 }
             }
             #expect(await fixture.node.sandboxes().count == 1)
+        }
+    }
+
+    @Test("A stranger's snapshot is not found on any route")
+    func snapshots() async throws {
+        try await ServerFixture.with { fixture in
+            let id = try await fixture.create()
+            let gold = try await fixture.plane.snapshots.create(
+                id, .init(name: "gold"), idempotencyKey: nil, caller: .local)
+            let text = try await fixture.plane.keys.make(label: "stranger", isAdmin: false)
+            let endpoints = fixture.server.endpoints.filter { $0.path.hasPrefix("/v1/snapshots/{snapshot}") }
+            #expect(endpoints.count == 4)
+            try await fixture.routed { client in
+                let stranger = APIClient(client: client.client, key: text)
+                for endpoint in endpoints {
+                    for name in ["gold", gold.id] {
+                        let path = endpoint.path.replacing("{snapshot}", with: name)
+                        let answer = try await stranger.call(
+                            endpoint.method, path, endpoint.method == .get ? nil : "{}")
+                        #expect(answer.status == 404, "\(endpoint.method) \(path): \(answer.text)")
+                    }
+                }
+            }
+            #expect(fixture.node.snapshotIDs.count == 1)
         }
     }
 }

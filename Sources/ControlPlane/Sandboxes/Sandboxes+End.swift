@@ -30,6 +30,8 @@ extension Sandboxes {
             guard try await end(record.id, kind: kind, message: message, if: isDue) else { return }
             let reclaimed = kind == "expired" ? "expired" : "failed"
             Counter(label: "reclaim_total", dimensions: [("kind", reclaimed)]).increment()
+        } catch is CancellationError {
+            return
         } catch {
             logger.error(
                 "ending a sandbox failed", metadata: ["sandbox.id": "\(record.id)", "error": "\(error)"])

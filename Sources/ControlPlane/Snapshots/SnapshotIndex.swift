@@ -16,8 +16,6 @@ final class SnapshotIndex: Sendable {
     private struct State {
         var records: [SnapshotID: SnapshotRecord] = [:]
         var pins: [SnapshotID: Int] = [:]
-        /// Those whose removal is under way.
-        var leaving: Set<SnapshotID> = []
         var pendingNames: Set<String> = []
         var pendingCounts: [String?: Int] = [:]
 
@@ -111,6 +109,9 @@ final class SnapshotIndex: Sendable {
         }
     }
 
+    /// Whether something is being made from it, or read from it.
+    func isPinned(_ id: SnapshotID) -> Bool { state.withLock { $0.pins[id] != nil } }
+
     func unpin(_ id: SnapshotID) {
         state.withLock { state in
             let left = state.pins[id, default: 0] - 1
@@ -129,26 +130,13 @@ final class SnapshotIndex: Sendable {
     /// Those that are to go and that nothing pins. As they take no new users, whoever has none now will have none.
     var unpinnedDeleting: [SnapshotRecord] {
         state.withLock { state in
-            state.records.values.filter {
-                $0.isDeleting && state.pins[$0.id] == nil && !state.leaving.contains($0.id)
-            }
+            state.records.values.filter { $0.isDeleting && state.pins[$0.id] == nil }
         }
-    }
-
-    /// Takes a removal upon the caller; false when it is under way already.
-    func claimRemoval(_ id: SnapshotID) -> Bool {
-        state.withLock { $0.records[id] != nil && $0.leaving.insert(id).inserted }
-    }
-
-    /// Gives a removal that failed back.
-    func abandonRemoval(_ id: SnapshotID) {
-        _ = state.withLock { $0.leaving.remove(id) }
     }
 
     /// Forgets a snapshot; what stood on it stands on its parent.
     func remove(_ id: SnapshotID) {
         state.withLock { state in
-            state.leaving.remove(id)
             guard let removed = state.records.removeValue(forKey: id) else { return }
             for (other, record) in state.records where record.parent == id {
                 state.records[other]?.parent = removed.parent

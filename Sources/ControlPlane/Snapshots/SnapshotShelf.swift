@@ -10,6 +10,7 @@ final class SnapshotShelf: Sendable {
     private let store: any DurableStore
     private let node: any NodeService
     private let logger: Logger
+    private let removals = Turns<SnapshotID>()
 
     init(sandboxes: SandboxIndex, store: any DurableStore, node: any NodeService, logger: Logger) {
         self.sandboxes = sandboxes
@@ -60,8 +61,9 @@ final class SnapshotShelf: Sendable {
         } catch let error as MartletError where error.code == .notFound {
             return true
         }
-        guard users(of: id).isEmpty, snapshots.unpinnedDeleting.contains(where: { $0.id == id }) else { return false }
-        return try await remove(id)
+        guard users(of: id).isEmpty, !snapshots.isPinned(id) else { return false }
+        try await remove(id)
+        return true
     }
 
     /// Deletes snapshots nobody is told of; what fails is tried again later.
@@ -83,7 +85,7 @@ final class SnapshotShelf: Sendable {
         let used = Set(sandboxes.all.filter(\.state.isLive).compactMap(\.fromSnapshot))
         for record in waiting where !used.contains(record.id.rawValue) {
             do {
-                _ = try await remove(record.id)
+                try await remove(record.id)
             } catch {
                 logger.warning(
                     "removing a snapshot failed", metadata: ["snapshot.id": "\(record.id)", "error": "\(error)"])
@@ -91,9 +93,10 @@ final class SnapshotShelf: Sendable {
         }
     }
 
-    private func remove(_ id: SnapshotID) async throws -> Bool {
-        guard snapshots.claimRemoval(id) else { return snapshots.record(id) == nil }
-        do {
+    private func remove(_ id: SnapshotID) async throws {
+        // Whoever asks for it while it is being removed waits for that, and tries itself should it fail.
+        try await removals.take(id) {
+            guard snapshots.record(id) != nil else { return }
             try await shielded { [node, store] in
                 do {
                     try await node.removeSnapshot(id)
@@ -101,12 +104,8 @@ final class SnapshotShelf: Sendable {
                 // A crash before this leaves a record without a snapshot, which the next start drops.
                 try await store.remove(id)
             }
-        } catch {
-            snapshots.abandonRemoval(id)
-            throw error
+            drop(id)
         }
-        drop(id)
-        return true
     }
 
     /// Forgets a snapshot that the node does not have any more.

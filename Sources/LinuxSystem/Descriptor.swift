@@ -61,6 +61,29 @@ public final class Descriptor: Sendable {
         return bytes
     }
 
+    /// Reads up to `count` bytes from an offset; empty at the end.
+    public func read(upTo count: Int, at offset: UInt64) throws(SystemError) -> [UInt8] {
+        var failure = 0
+        let bytes = [UInt8](unsafeUninitializedCapacity: count) { buffer, filled in
+            let got = clinux_pread(number, buffer.baseAddress, count, off_t(offset))
+            filled = max(0, got)
+            failure = min(0, got)
+        }
+        try SystemError.check(failure, "read", "descriptor \(number)")
+        return bytes
+    }
+
+    /// Writes all bytes from an offset on.
+    public func writeAll(_ bytes: [UInt8], at offset: UInt64) throws(SystemError) {
+        var done = 0
+        while done < bytes.count {
+            let written = bytes.withUnsafeBytes { buffer in
+                clinux_pwrite(number, buffer.baseAddress! + done, buffer.count - done, off_t(offset) + off_t(done))
+            }
+            done += Int(try SystemError.check(written, "write", "descriptor \(number)"))
+        }
+    }
+
     /// Reads everything up to the end, but no more than `limit` bytes.
     public func readAll(limit: Int = 16 << 20) throws(SystemError) -> [UInt8] {
         var all: [UInt8] = []

@@ -1,6 +1,7 @@
 import GuestProtocol
 import LinuxSystem
 import Logging
+import NIOPosix
 import SandboxEngine
 import SandboxModel
 
@@ -56,7 +57,44 @@ extension Node {
         return try await capture(sandbox, CaptureOptions(resumes: true))
     }
 
-    private func make(_ children: [ForkSpec], from source: ForkImage) async -> ForkOutcome {
+    /// From so many bytes on that children would hold a copy of each, they get a base of their own to share.
+    private static let mergeThreshold: UInt64 = 256 << 20
+
+    /// Puts what the source has written into a base of its own, when there are many children and much of it.
+    private func shared(_ source: ForkImage, by count: Int) async -> ForkImage {
+        guard let pages = source.image.pages, count > 1,
+            source.report.memoryBytes * UInt64(count) > Node.mergeThreshold
+        else { return source }
+        do {
+            let store = store
+            var source = source
+            let (image, origin) = (source.image, source.file.origin)
+            source.image = try await NIOThreadPool.singleton.runIfActive {
+                try store.bases.merge(image, pages, origin)
+            }
+            var base = source.image
+            base.layers = []
+            source.file.base = base
+            return source
+        } catch {
+            logger.warning("children will not share what was written", metadata: ["error": "\(error)"])
+            return source
+        }
+    }
+
+    private func make(_ children: [ForkSpec], from given: ForkImage) async -> ForkOutcome {
+        makingBases += 1
+        let source = await shared(given, by: children.count)
+        defer {
+            makingBases -= 1
+            if source.image.digest != given.image.digest {
+                collectMergedBases()
+                let digest = source.image.digest
+                owner.start { [store] in
+                    _ = try? await NIOThreadPool.singleton.runIfActive { try store.bases.flush(digest) }
+                }
+            }
+        }
         let made = await withTaskGroup(of: (Int, Result<NodeSandbox, MartletError>).self) { group in
             for (index, child) in children.enumerated() {
                 group.addTask {

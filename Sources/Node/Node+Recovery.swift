@@ -92,11 +92,24 @@ extension Node {
 
     /// Removes half-made captures, and bases nothing stands on any more. Only while nothing is being captured.
     private func collectCaptures() async {
-        let used = Set(
+        let (store, used) = (store, usedBases)
+        _ = try? await NIOThreadPool.singleton.runIfActive { store.collect(keeping: used) }
+    }
+
+    private var usedBases: Set<String> {
+        Set(
             running.values.map(\.imageDigest) + paused.values.map(\.imageDigest)
                 + entries.values.map(\.imageDigest))
-        let store = store
-        _ = try? await NIOThreadPool.singleton.runIfActive { store.collect(keeping: used) }
+    }
+
+    /// Removes bases made for the children of a fork once the last of them is gone; not while others are being made.
+    func collectMergedBases() {
+        guard makingBases == 0 else { return }
+        // Looked at and put aside in one step: nobody can begin to stand on one in between.
+        store.bases.putAsideMerged(keeping: usedBases)
+        owner.start { [store] in
+            _ = try? await NIOThreadPool.singleton.runIfActive { store.bases.removeAside() }
+        }
     }
 
     func removeFiles(of capture: StoredCapture) async {

@@ -29,6 +29,8 @@ package actor Node: NodeService, Service {
     var paused: [SandboxID: PausedSandbox] = [:]
     var entries: [SnapshotID: SnapshotEntry] = [:]
     var locks: [SandboxID: AsyncLock] = [:]
+    /// Forks under way, whose bases nobody stands on yet.
+    var makingBases = 0
     /// Sandboxes being removed: their machines end because they are asked to.
     var ending: Set<SandboxID> = []
     /// Sandboxes between admission and hand-out: they count against the limit.
@@ -95,6 +97,9 @@ package actor Node: NodeService, Service {
         let (sandbox, sleeper) = (running.removeValue(forKey: id), paused.removeValue(forKey: id))
         if let sandbox { await dispose(sandbox.machine, sandbox.directory) }
         if let sleeper { await removeFiles(of: sleeper.capture) }
+        if (sandbox?.imageDigest ?? sleeper?.imageDigest)?.hasPrefix(BaseStore.mergedPrefix) == true {
+            collectMergedBases()
+        }
         return sandbox != nil || sleeper != nil
     }
 

@@ -19,16 +19,28 @@ struct BlockGraph: Decodable {
     ///
     /// - Returns: nil for a graph that has no such disk.
     func layers() -> [String]? {
+        // A job has a backend beside the device's for as long as it lasts; both lead to the same layers.
+        for backend in nodes where backend.type == "block-backend" {
+            guard let top = edges.first(where: { $0.parent == backend.id })?.child else { continue }
+            if let names = layers(from: top) { return names }
+        }
+        return nil
+    }
+
+    private func layers(from top: Int) -> [String]? {
         let byID = Dictionary(nodes.map { ($0.id, $0) }, uniquingKeysWith: { first, _ in first })
-        // The disk is what the device's backend, which has the one edge called "root", stands on.
-        let backends = Set(nodes.filter { $0.type == "block-backend" }.map(\.id))
-        guard let top = edges.first(where: { backends.contains($0.parent) })?.child else { return nil }
         var names: [String] = []
         var current: Int? = top
         while let id = current, let node = byID[id], names.count < 1024 {
             if node.name.hasPrefix("base-") { return names.reversed() }
-            names.append(node.name)
-            current = edges.first { $0.parent == id && $0.name == "backing" }?.child
+            let below = edges.filter { $0.parent == id }
+            if node.name.hasPrefix("#") {
+                // A filter that a job has put in: it has no name from us, and what it filters is its file.
+                current = below.first { $0.name == "file" || $0.name == "backing" }?.child
+            } else {
+                names.append(node.name)
+                current = below.first { $0.name == "backing" }?.child
+            }
         }
         return nil
     }

@@ -8,7 +8,7 @@ import Synchronization
 extension QEMUMachine {
     /// From so many layers on, thin ones are merged.
     private static let mergeThreshold = 8
-    private static let mergeJob = "merge"
+    static let mergeJob = "merge"
 
     func capture(into directory: String, resumes: Bool) async throws -> MachineCapture {
         // A merge holds the disk; what it has copied so far is not lost by ending it.

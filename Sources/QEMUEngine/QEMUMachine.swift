@@ -70,6 +70,7 @@ final class QEMUMachine: Machine {
         do {
             var chain = LayerChain(directory: directory, baseDisks: image.baseDisks.count)
             if takeover {
+                await endMerge(monitor)
                 let graph = try await monitor.execute("x-debug-query-block-graph", as: BlockGraph.self)
                 guard let names = graph.layers() else {
                     throw MartletError(.unavailable, "qemu: its disk is not what it was started with")
@@ -84,6 +85,14 @@ final class QEMUMachine: Machine {
             monitor.close()
             throw error
         }
+    }
+
+    /// Ends a merge of layers that an earlier daemon began; what it has copied stays.
+    private static func endMerge(_ monitor: QMPConnection) async {
+        // That there is none is an error, and the usual case.
+        try? await monitor.execute(
+            "block-job-cancel", "{\"device\":\"\(QEMUMachine.mergeJob)\"}",
+            until: ["BLOCK_JOB_CANCELLED", "BLOCK_JOB_COMPLETED"], timeout: .seconds(10))
     }
 
     private static func socket(_ name: String, in directory: String) throws -> Descriptor {

@@ -98,6 +98,29 @@ package struct PageFile: Sendable {
         guard checksum == pages.pagesChecksum else { throw damaged(path, "the checksum of its pages does not match") }
     }
 
+    /// Writes the pages over a copy of the memory image they belong to. Blocks the thread.
+    ///
+    /// - Throws: `failed_precondition` when the file is damaged; the copy is not to be used then.
+    package static func apply(_ path: String, toImage image: Descriptor) throws {
+        let (pages, file) = try read(path)
+        var checksum: UInt32 = 0
+        var source = pages.dataOffset
+        for run in pages.runs {
+            var left = Int(run.count) * ProcessMemory.pageSize
+            var target = run.page * UInt64(ProcessMemory.pageSize)
+            while left > 0 {
+                let bytes = try file.read(upTo: min(left, 1 << 20), at: source)
+                if bytes.isEmpty { throw damaged(path, "it is cut off") }
+                checksum = Checksum.crc32c(bytes, after: checksum)
+                try image.writeAll(bytes, at: target)
+                left -= bytes.count
+                source += UInt64(bytes.count)
+                target += UInt64(bytes.count)
+            }
+        }
+        guard checksum == pages.pagesChecksum else { throw damaged(path, "the checksum of its pages does not match") }
+    }
+
     /// Checks the whole file. Blocks the thread.
     ///
     /// - Throws: `failed_precondition` when it is damaged.

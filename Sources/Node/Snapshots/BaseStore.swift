@@ -112,6 +112,51 @@ struct BaseStore: Sendable {
         return blank
     }
 
+    /// Names of bases that were made of a capture, and are of no use once nothing stands on them.
+    static let mergedPrefix = "merged-"
+
+    /// Makes a base of an image's base and the pages written over it, so that machines share those, too. Nothing is
+    /// flushed: see `flush`.
+    ///
+    /// - Returns: the same image over the new base, with no pages of its own.
+    func merge(_ image: MachineImage, _ pages: String, _ origin: SandboxOrigin) throws -> MachineImage {
+        var merged = image
+        merged.digest = BaseStore.mergedPrefix + RandomID.make(prefix: "b")
+        merged.memory = "\(directory)/.memory-\(RandomID.make(prefix: "b"))"
+        merged.pages = nil
+        defer { unlink(merged.memory) }
+        try BaseStore.copySparse(image.memory, merged.memory, flushes: false)
+        try StoreFiles.setMode(merged.memory, 0o600)
+        try PageFile.apply(pages, toImage: Descriptor.open(merged.memory, O_RDWR))
+        try StoreFiles.setMode(merged.memory, 0o444)
+        let kept = try keep(merged, origin)
+        merged.memory = kept.image.memory
+        merged.baseDisks = kept.image.baseDisks
+        return merged
+    }
+
+    /// Brings the memory of a base that was merged to the storage.
+    func flush(_ digest: String) throws(SystemError) {
+        guard digest.hasPrefix(BaseStore.mergedPrefix) else { return }
+        try StoreFiles.synchronize("\(path(digest))/memory")
+    }
+
+    /// Takes merged bases that are not named out of the store: quick, for their files are only put aside.
+    func putAsideMerged(keeping digests: Set<String>) {
+        for name in StoreFiles.list(directory) where name.hasPrefix(BaseStore.mergedPrefix) && !digests.contains(name) {
+            try? StoreFiles.rename("\(directory)/\(name)", "\(directory)/\(BaseStore.asidePrefix)\(name)")
+        }
+    }
+
+    /// Removes what was put aside.
+    func removeAside() {
+        for name in StoreFiles.list(directory) where name.hasPrefix(BaseStore.asidePrefix) {
+            try? StoreFiles.remove("\(directory)/\(name)")
+        }
+    }
+
+    private static let asidePrefix = ".aside-"
+
     /// Puts a staged base in its place; another one that is there already wins, for it is the same.
     func seal(_ manifest: Manifest, _ staged: String) throws {
         try manifest.seal(to: "\(staged)/\(BaseStore.manifestName)")
@@ -141,7 +186,7 @@ struct BaseStore: Sendable {
     }
 
     /// Copies a file with its holes.
-    static func copySparse(_ source: String, _ target: String) throws(SystemError) {
+    static func copySparse(_ source: String, _ target: String, flushes: Bool = true) throws(SystemError) {
         let from = try Descriptor.open(source, O_RDONLY)
         let to = try Descriptor.open(target, O_RDWR | O_CREAT | O_EXCL)
         let size = lseek(from.number, 0, SEEK_END)
@@ -161,7 +206,7 @@ struct BaseStore: Sendable {
             }
             offset = hole
         }
-        try to.synchronize()
+        if flushes { try to.synchronize() }
         try StoreFiles.setMode(target, 0o444)
     }
 }

@@ -56,6 +56,7 @@ final class SnapshotStore: Sendable {
         do {
             var manifest = draft
             for name in StoreFiles.list(staged) { manifest.files[name] = try flush("\(staged)/\(name)", name) }
+            try bases.flush(manifest.sandbox.base.digest)
             try manifest.seal(to: "\(staged)/\(SnapshotManifest.fileName)")
             let target = "\(home(manifest.kind))/\(manifest.id)"
             try StoreFiles.remove(target)

@@ -122,13 +122,14 @@ struct BaseStore: Sendable {
     func merge(_ image: MachineImage, _ pages: String, _ origin: SandboxOrigin) throws -> MachineImage {
         var merged = image
         merged.digest = BaseStore.mergedPrefix + RandomID.make(prefix: "b")
-        merged.memory = "\(directory)/.memory-\(RandomID.make(prefix: "b"))"
         merged.pages = nil
-        defer { unlink(merged.memory) }
-        try BaseStore.copySparse(image.memory, merged.memory, flushes: false)
-        try StoreFiles.setMode(merged.memory, 0o600)
-        try PageFile.apply(pages, toImage: Descriptor.open(merged.memory, O_RDWR))
-        try StoreFiles.setMode(merged.memory, 0o444)
+        let copy = "\(directory)/.memory-\(RandomID.make(prefix: "b"))"
+        defer { unlink(copy) }
+        try BaseStore.copySparse(image.memory, copy, flushes: false)
+        try StoreFiles.setMode(copy, 0o600)
+        try PageFile.apply(pages, toImage: Descriptor.open(copy, O_RDWR))
+        try StoreFiles.setMode(copy, 0o444)
+        merged.memory = copy
         let kept = try keep(merged, origin)
         merged.memory = kept.image.memory
         merged.baseDisks = kept.image.baseDisks

@@ -16,6 +16,8 @@ struct Baselines: Sendable {
     static let containerRun = "runsc run true"
     static let containerExec = "runsc exec true"
     static let containerPython = "runsc exec python3 -c pass"
+    static let containerCheckpoint = "runsc checkpoint"
+    static let containerRestore = "runsc restore"
 
     /// Cold boots of the same kernel, initramfs and root disk until the agent answers.
     func addBoots(to report: inout BenchReport) async throws {
@@ -72,6 +74,31 @@ struct Baselines: Sendable {
             for name in [Self.containerExec, Self.containerPython] {
                 report.add(BenchRow(name, samples[name] ?? [], isBaseline: true))
             }
+        }
+    }
+
+    /// A container that has run what our parents have run, stored and brought back.
+    func addCheckpoints(to report: inout BenchReport) async throws {
+        try await withContainer(Self.containerCheckpoint, &report) { container, report in
+            var samples: [Container.Checkpoint] = []
+            for index in 0..<context.slowRuns {
+                context.progress("\(Self.containerCheckpoint): \(index) of \(context.slowRuns)")
+                samples.append(
+                    try await container.checkpoint(after: ["/usr/bin/python3"] + BenchServer.python.dropFirst()))
+            }
+            report.add(BenchRow(Self.containerCheckpoint, samples.map(\.checkpoint), isBaseline: true))
+            report.add(BenchRow(Self.containerRestore, samples.map(\.restore), isBaseline: true))
+            report.add(
+                BenchRow(
+                    Self.containerRestore + " to first exec", samples.map { $0.restore + $0.firstExec },
+                    isBaseline: true))
+            report.add(
+                BenchRow(
+                    Self.containerCheckpoint + " file", unit: .mebibytes, samples.map { Double($0.bytes) / 1_048_576 },
+                    isBaseline: true))
+            report.notes.append(
+                "container: \(container.summary), on a copy of the template's root; its checkpoint ends it")
+            report.noteComparisons()
         }
     }
 

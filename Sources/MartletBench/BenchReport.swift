@@ -19,16 +19,24 @@ package struct BenchReport: Sendable, Codable {
         }
     }
 
-    /// Something that must be true.
+    /// Something that must be true, or that was promised of a machine like the one in the specification.
     package struct Check: Sendable, Codable {
         package var name: String
         package var passed: Bool
         package var detail: String
+        /// Whether it only informs: a slower machine does not make the run a failure.
+        package var isPromise: Bool
 
-        package init(_ name: String, passed: Bool, detail: String) {
+        package init(_ name: String, passed: Bool, detail: String, isPromise: Bool = false) {
             self.name = name
             self.passed = passed
             self.detail = detail
+            self.isPromise = isPromise
+        }
+
+        private enum CodingKeys: String, CodingKey {
+            case name, passed, detail
+            case isPromise = "is_promise"
         }
     }
 
@@ -53,11 +61,24 @@ package struct BenchReport: Sendable, Codable {
     }
 
     /// Whether everything that must be true is.
-    package var hasPassed: Bool { checks.allSatisfy(\.passed) }
+    package var hasPassed: Bool { checks.allSatisfy { $0.passed || $0.isPromise } }
 
     /// Adds a row if there is one.
     mutating func add(_ row: BenchRow?) {
         if let row { rows.append(row) }
+    }
+
+    /// Says whether a row that was measured keeps what is promised of it.
+    mutating func promise(
+        _ what: String, of row: String, concurrency: Int = 1, atMost limit: Double,
+        _ figure: KeyPath<Statistics, Double> = \.p50
+    ) {
+        guard let row = rows.first(where: { $0.name == row && $0.concurrency == concurrency }) else { return }
+        let found = row.statistics[keyPath: figure]
+        checks.append(
+            Check(
+                "\(what) <= \(Int(limit)) \(row.unit.rawValue)", passed: found <= limit,
+                detail: "\(found) \(row.unit.rawValue)", isPromise: true))
     }
 
     /// Fills in the ratios: how many times better each row is than the one it is compared with.

@@ -15,7 +15,7 @@ struct BenchServer: Sendable {
     let environment: [String: String]
 
     /// Longest life of a sandbox that we failed to remove.
-    private static let leaseSeconds = 1800
+    static let leaseSeconds = 1800
     private static let poolPatience: Duration = .seconds(120)
 
     /// Makes a sandbox.

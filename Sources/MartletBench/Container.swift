@@ -9,6 +9,7 @@ struct Container: Sendable {
     private let platform: String
     private let directory: String
     private static let name = "baseline"
+    private static let idle = ["/bin/sleep", "1000000"]
 
     /// Unpacks the root image into `directory` and finds the platform that works here.
     ///
@@ -62,7 +63,7 @@ struct Container: Sendable {
 
     /// Hands `body` a way to time `runsc exec` in a container that runs; removes it however `body` ends.
     func running(_ body: (_ exec: ([String]) async throws -> Double) async throws -> Void) async throws {
-        try writeBundle(["/bin/sleep", "1000000"])
+        try writeBundle(Self.idle)
         _ = try await ProgramRun.milliseconds(
             program, flags + ["create", "--bundle", "\(directory)/bundle", Container.name], log: log)
         do {
@@ -75,6 +76,44 @@ struct Container: Sendable {
             throw error
         }
         try await remove()
+    }
+
+    /// What one checkpoint and one restore took.
+    struct Checkpoint: Sendable {
+        var checkpoint: Double
+        var restore: Double
+        /// Of `runsc exec` of `/bin/true`, right after the restore.
+        var firstExec: Double
+        var bytes: UInt64
+    }
+
+    /// Lets a container run a program, stores it, which ends it, and brings it back; removes it however that ends.
+    func checkpoint(after program: [String]) async throws -> Checkpoint {
+        let image = "\(directory)/image"
+        guard mkdir(image, 0o700) == 0 else { throw SystemError("mkdir", image, errno: errno) }
+        defer { try? FileManager.default.removeItem(atPath: image) }
+        var (stored, bytes) = (0.0, UInt64(0))
+        try await running { exec in
+            _ = try await exec(program)
+            stored = try await ProgramRun.milliseconds(
+                self.program, flags + ["checkpoint", "--image-path", image, Container.name], log: log)
+            bytes = try await Blocking.run { ProcessFacts.files(below: image).bytes }
+        }
+        do {
+            let restore = try await ProgramRun.milliseconds(
+                self.program,
+                flags + [
+                    "restore", "--detach", "--bundle", "\(directory)/bundle", "--image-path", image, Container.name,
+                ],
+                log: log)
+            let firstExec = try await ProgramRun.milliseconds(
+                self.program, flags + ["exec", Container.name] + ExecBenchmark.true, log: log)
+            try await remove()
+            return Checkpoint(checkpoint: stored, restore: restore, firstExec: firstExec, bytes: bytes)
+        } catch {
+            try? await remove()
+            throw error
+        }
     }
 
     private func remove() async throws {

@@ -12,7 +12,9 @@ import SandboxModel
 struct RawMachine: Sendable {
     let process: ProcessHandle
     let guest: GuestConnection
-    /// `disk`: making the overlay; `boot`: from the start of QEMU to the agent's first answer.
+    let directory: String
+    /// `disk`: making the overlay; `boot`: from the start of QEMU to the agent's first answer. Of a restored one
+    /// `start`, `load` and `answer` instead of `boot`.
     let phases: [String: Double]
 
     var milliseconds: Double { phases.values.reduce(0, +) }
@@ -35,24 +37,79 @@ struct RawMachine: Sendable {
         _ recipe: Recipe, in directory: String, _ body: (RawMachine) async throws -> Result
     ) async throws -> Result {
         var watch = Stopwatch()
-        let disk = "\(directory)/disk.qcow2"
-        unlink(disk)
-        _ = try await ProgramRun.milliseconds(
-            recipe.diskTool, ["create", "-q", "-f", "qcow2", "-b", recipe.image.rootDisk, "-F", "raw", disk],
-            log: "\(directory)/qemu-img.log")
+        try await makeDisk(recipe, on: recipe.image.rootDisk, "raw", in: directory)
         watch.lap("disk")
-        let process = try await Blocking.run { try start(recipe, disk: disk, in: directory) }
-        do {
-            let guest = try await connect(in: directory)
+        let process = try await Blocking.run { try start(recipe, layers: [], restores: false, in: directory) }
+        return try await ending(process) {
+            let guest = try await connect(in: directory, takeover: false)
             _ = try await guest.ping(timeout: bootTimeout)
             watch.lap("boot")
-            let result = try await body(RawMachine(process: process, guest: guest, phases: watch.phases))
-            await end(process)
-            return result
+            return try await body(
+                RawMachine(process: process, guest: guest, directory: directory, phases: watch.phases))
+        }
+    }
+
+    /// Starts a machine in `directory` that goes on from what another one's migration wrote, hands it to `body`, and
+    /// kills it however `body` ends.
+    ///
+    /// - Parameter layers: what was written to the disk up to then, above the template's root; at least one.
+    static func restored<Result: Sendable>(
+        _ recipe: Recipe, from state: String, layers: [String], in directory: String,
+        _ body: (RawMachine) async throws -> Result
+    ) async throws -> Result {
+        var watch = Stopwatch()
+        try await makeDisk(recipe, on: layers[layers.count - 1], "qcow2", in: directory)
+        watch.lap("disk")
+        let process = try await Blocking.run { try start(recipe, layers: layers, restores: true, in: directory) }
+        return try await ending(process) {
+            let monitor = try await monitor(in: directory)
+            defer { monitor.close() }
+            watch.lap("start")
+            try await monitor.execute("migrate-incoming", "{\"uri\":\(jsonString("file:" + state))}")
+            try await Migration.waitUntilDone(monitor)
+            // It was stopped when it was stored, and is so still.
+            try await monitor.execute("cont")
+            watch.lap("load")
+            let guest = try await connect(in: directory, takeover: true)
+            _ = try await guest.ping(timeout: bootTimeout)
+            watch.lap("answer")
+            return try await body(
+                RawMachine(process: process, guest: guest, directory: directory, phases: watch.phases))
+        }
+    }
+
+    /// A connection to QEMU itself.
+    func monitor() async throws -> QMPConnection { try await RawMachine.monitor(in: directory) }
+
+    private static func monitor(in directory: String) async throws -> QMPConnection {
+        let socket = try UnixSocket.connect(in: try Descriptor.openDirectory(directory), name: "monitor")
+        return try await QMPConnection.start(
+            descriptor: socket.release(), group: MultiThreadedEventLoopGroup.singleton, timeout: bootTimeout)
+    }
+
+    private static func diskFile(_ directory: String) -> String { "\(directory)/disk.qcow2" }
+
+    private static func makeDisk(
+        _ recipe: Recipe, on base: String, _ format: String, in directory: String
+    ) async throws {
+        unlink(diskFile(directory))
+        _ = try await ProgramRun.milliseconds(
+            recipe.diskTool, ["create", "-q", "-f", "qcow2", "-b", base, "-F", format, diskFile(directory)],
+            log: "\(directory)/qemu-img.log")
+    }
+
+    private static func ending<Result: Sendable>(
+        _ process: ProcessHandle, _ body: () async throws -> Result
+    ) async throws -> Result {
+        let result: Result
+        do {
+            result = try await body()
         } catch {
             await end(process)
             throw error
         }
+        await end(process)
+        return result
     }
 
     private static func end(_ process: ProcessHandle) async {
@@ -60,7 +117,9 @@ struct RawMachine: Sendable {
         await ExitWatcher.shared.waitUntilEnded(process)
     }
 
-    private static func start(_ recipe: Recipe, disk: String, in directory: String) throws -> ProcessHandle {
+    private static func start(
+        _ recipe: Recipe, layers: [String], restores: Bool, in directory: String
+    ) throws -> ProcessHandle {
         let folder = try Descriptor.openDirectory(directory)
         let monitor = try UnixSocket.listen(in: folder, name: "monitor")
         let guest = try UnixSocket.listen(in: folder, name: "guest")
@@ -70,15 +129,16 @@ struct RawMachine: Sendable {
             cpus: recipe.image.definition.cpus, memoryMiB: recipe.image.definition.memoryMiB)
         let arguments = QEMUArguments(
             accelerator: recipe.accelerator, shape: shape,
-            memory: "/proc/self/fd/\(QEMUArguments.ChildDescriptor.deviceState)", memoryAccess: .shared, disk: disk,
-            baseDisks: [recipe.image.rootDisk],
+            memory: "/proc/self/fd/\(QEMUArguments.ChildDescriptor.deviceState)", memoryAccess: .shared,
+            disk: diskFile(directory), baseDisks: [recipe.image.rootDisk] + layers,
             role: .boot(
                 kernel: recipe.image.kernel, initramfs: recipe.image.initramfs,
                 commandLine: QEMUArguments.kernelCommandLine(
                     recipe.accelerator, tscKilohertz: recipe.tscKilohertz)),
             translationBufferMiB: translationBufferMiB, consoleFile: nil)
         var request = SpawnRequest(
-            program: recipe.emulator, arguments: [recipe.emulator] + arguments.build(),
+            program: recipe.emulator,
+            arguments: [recipe.emulator] + arguments.build() + (restores ? ["-incoming", "defer"] : []),
             environment: ["PATH=/usr/bin:/bin", "LANG=C"])
         request.descriptors = [nil, log.number, log.number, monitor.number, guest.number, memory.number]
         request.directory = directory
@@ -97,10 +157,10 @@ struct RawMachine: Sendable {
         return memory
     }
 
-    private static func connect(in directory: String) async throws -> GuestConnection {
+    private static func connect(in directory: String, takeover: Bool) async throws -> GuestConnection {
         let socket = try UnixSocket.connect(in: try Descriptor.openDirectory(directory), name: "guest")
         return try await GuestConnection.start(
-            descriptor: socket.release(), takeover: false, group: MultiThreadedEventLoopGroup.singleton,
+            descriptor: socket.release(), takeover: takeover, group: MultiThreadedEventLoopGroup.singleton,
             logger: Logger(label: "bench"))
     }
 

@@ -130,7 +130,11 @@ extension Node {
         try await sandbox.machine.pause()
         do {
             let info = try await goOn(target, sandbox.file, isRewound: true)
-            owner.start { [self] in await dispose(sandbox.machine, sandbox.directory) }
+            owner.start { [self] in
+                await dispose(sandbox.machine, sandbox.directory)
+                // It took a shell, and is no create whose end would tell.
+                await signalRefill()
+            }
             return info
         } catch {
             running[id] = sandbox

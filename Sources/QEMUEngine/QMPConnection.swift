@@ -6,7 +6,7 @@ import Synchronization
 
 /// QEMU's control connection (QMP): commands are answered in order, events come in between.
 /// Protocol: "QEMU Machine Protocol Specification" in QEMU's documentation.
-final class QMPConnection: Sendable {
+package final class QMPConnection: Sendable {
     private let channel: any Channel
     private let handler: NIOLoopBound<QMPHandler>
 
@@ -16,7 +16,9 @@ final class QMPConnection: Sendable {
     }
 
     /// Takes over a connected socket; returns when QEMU has greeted and takes commands.
-    static func start(descriptor: Int32, group: any EventLoopGroup, timeout: Duration) async throws -> QMPConnection {
+    package static func start(
+        descriptor: Int32, group: any EventLoopGroup, timeout: Duration
+    ) async throws -> QMPConnection {
         let loop = group.next()
         let channel: any Channel
         do {
@@ -42,12 +44,12 @@ final class QMPConnection: Sendable {
     /// Runs a command whose answer says nothing.
     ///
     /// - Parameter arguments: a JSON object.
-    func execute(_ command: String, _ arguments: String? = nil, timeout: Duration = .seconds(10)) async throws {
+    package func execute(_ command: String, _ arguments: String? = nil, timeout: Duration = .seconds(10)) async throws {
         _ = try await send(command, arguments, timeout: timeout).get()
     }
 
     /// Runs a command and reads its answer.
-    func execute<Answer: Decodable>(
+    package func execute<Answer: Decodable>(
         _ command: String, _ arguments: String? = nil, as: Answer.Type, timeout: Duration = .seconds(10)
     ) async throws -> Answer {
         let line = try await send(command, arguments, timeout: timeout).get()
@@ -73,7 +75,8 @@ final class QMPConnection: Sendable {
 
     var isOpen: Bool { channel.isActive }
 
-    func close() { channel.close(promise: nil) }
+    /// Lets go of the connection; commands under way fail.
+    package func close() { channel.close(promise: nil) }
 }
 
 /// The successful answer to a command.

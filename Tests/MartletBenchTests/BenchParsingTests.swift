@@ -18,6 +18,11 @@ import Testing
         #expect(try parse("density", as: BenchDensityCommand.self).count == 100)
         #expect(try parse("files", as: BenchFilesCommand.self).size == nil)
         #expect(BenchFilesCommand.defaultSizeMiB == 256)
+        let fork = try parse("fork", as: BenchForkCommand.self)
+        #expect(fork.children.counts == [1, 4, 16, 64] && fork.runs == 20)
+        #expect(try parse("pause", as: BenchPauseCommand.self).runs == 20)
+        #expect(try parse("restore", as: BenchRestoreCommand.self).concurrency.levels == [1, 4])
+        #expect(try parse("rewind", as: BenchRewindCommand.self).runs == 30)
     }
 
     @Test func optionsAreTaken() throws {
@@ -34,6 +39,13 @@ import Testing
     func aListOfNumbersThatIsNoneIsRefused(text: String) {
         #expect(ConcurrencyArgument(argument: text) == nil)
         #expect(throws: (any Error).self) { try parse("exec", "--concurrency", text, as: BenchExecCommand.self) }
+    }
+
+    @Test func aForkMakesNoMoreChildrenThanTheServerAllows() throws {
+        #expect(try parse("fork", "--children", "64,2,64", as: BenchForkCommand.self).children.counts == [64, 2])
+        for text in ["", "0", "65", "1,", "1;2"] {
+            #expect(throws: (any Error).self) { try parse("fork", "--children", text, as: BenchForkCommand.self) }
+        }
     }
 
     @Test func numbersOutOfRangeAreRefused() {

@@ -38,7 +38,7 @@ import Testing
         #expect(row.runs == 2 && row.unit == "ms" && row.ratio == 200 && !row.is_baseline)
         #expect(row.phases["thaw"]?.max == 6)
         #expect(report.changes.first?.growth == 3)
-        #expect(report.checks.first?.passed == false)
+        #expect(report.checks.first?.passed == false && report.checks.first?.is_promise == false)
     }
 
     @Test func aReportIsReadBackAsItWasWritten() throws {
@@ -52,6 +52,41 @@ import Testing
     @Test func oneCheckThatFailsIsAFailure() {
         #expect(Samples.report.hasPassed)
         #expect(!Samples.full.hasPassed)
+    }
+
+    @Test func aPromiseThatIsMissedIsToldAndIsNoFailure() throws {
+        var report = Samples.report
+        report.add(BenchRow("fork", concurrency: 4, [100, 200]))
+        report.promise("4 children, p50", of: "fork", concurrency: 4, atMost: 99)
+        report.promise("4 children, p50", of: "fork", concurrency: 4, atMost: 100)
+        report.promise("4 children, max", of: "fork", concurrency: 4, atMost: 199, \.max)
+        report.promise("nobody measured it", of: "fork", concurrency: 16, atMost: 1)
+        #expect(report.checks.map(\.passed) == [false, true, false])
+        #expect(report.checks.map(\.name)[0] == "4 children, p50 <= 99 ms")
+        #expect(report.checks.map(\.detail) == ["100.0 ms", "100.0 ms", "200.0 ms"])
+        #expect(report.hasPassed)
+        report.checks.append(.init("nothing is left", passed: false, detail: "1"))
+        #expect(!report.hasPassed)
+    }
+
+    @Test func containersAreComparedWithInANote() {
+        var report = Samples.report
+        report.noteComparisons()
+        #expect(report.notes.isEmpty)
+        report.add(BenchRow(PauseBenchmark.resume, [50]))
+        report.add(BenchRow(ForkBenchmark.pause, concurrency: 4, [10]))
+        report.add(BenchRow(Baselines.containerCheckpoint, [60], isBaseline: true))
+        report.add(BenchRow(Baselines.containerRestore, [150], isBaseline: true))
+        report.noteComparisons()
+        #expect(
+            report.notes == [
+                "compared with containers, by p50: \(PauseBenchmark.resume): 3.0x \(Baselines.containerRestore)"
+            ])
+    }
+
+    @Test(arguments: [(20, 1, 20), (20, 4, 10), (20, 16, 5), (20, 64, 3), (2, 64, 2), (1, 1, 1), (100, 64, 12)])
+    func theMoreChildrenTheFewerForks(runs: Int, children: Int, rounds: Int) {
+        #expect(ForkBenchmark.rounds(runs, children: children) == rounds)
     }
 
     /// What scripts rely on.
@@ -73,7 +108,10 @@ import Testing
             var phases: [String: Figures]
         }
         struct Change: Decodable { var growth: Double }
-        struct Check: Decodable { var passed: Bool }
+        struct Check: Decodable {
+            var passed: Bool
+            var is_promise: Bool
+        }
         var benchmark: String
         var version: String
         var date: String

@@ -19,6 +19,14 @@ import Testing
         for part in ["PHASE", "GROWTH", "CHECK", "note:"] { #expect(!text.contains(part)) }
     }
 
+    @Test func aPromiseThatIsMissedDoesNotLookLikeAFailure() {
+        var report = Samples.report
+        report.add(BenchRow("fork", [100]))
+        report.promise("fork, p50", of: "fork", atMost: 90)
+        let text = BenchTable.text(report)
+        #expect(text.contains("fork, p50 <= 90 ms") && text.contains("missed") && !text.contains("FAILS"))
+    }
+
     @Test func aNoteCannotDriveTheTerminal() {
         #expect(!BenchTable.text(Samples.full).contains("\u{1B}"))
     }

@@ -76,12 +76,18 @@ struct ConcurrencyArgument: ExpressibleByArgument, Sendable {
     init(_ levels: [Int]) { self.levels = levels }
 
     init?(argument: String) {
-        var levels: [Int] = []
-        for part in argument.split(separator: ",", omittingEmptySubsequences: false) {
-            guard let level = Int(part), (1...Self.limit).contains(level) else { return nil }
-            if !levels.contains(level) { levels.append(level) }
-        }
+        guard let levels = Self.list(argument, upTo: Self.limit) else { return nil }
         self.levels = levels
+    }
+
+    /// Numbers from 1 on, separated by commas, each taken once; nil when it is no such list.
+    static func list(_ argument: String, upTo limit: Int) -> [Int]? {
+        var numbers: [Int] = []
+        for part in argument.split(separator: ",", omittingEmptySubsequences: false) {
+            guard let number = Int(part), (1...limit).contains(number) else { return nil }
+            if !numbers.contains(number) { numbers.append(number) }
+        }
+        return numbers
     }
 
     var defaultValueDescription: String { levels.map(String.init).joined(separator: ",") }

@@ -69,7 +69,9 @@ enum BenchTable {
 
     private static func checks(_ report: BenchReport) -> String {
         var table = Table(["CHECK", "RESULT", "DETAIL"])
-        for check in report.checks { table.add([check.name, check.passed ? "holds" : "FAILS", check.detail]) }
+        for check in report.checks {
+            table.add([check.name, check.passed ? "holds" : check.isPromise ? "missed" : "FAILS", check.detail])
+        }
         return table.text
     }
 }

@@ -121,12 +121,13 @@ let package = Package(
             "NodeTests",
             [
                 "Node", "QEMUEngine", "SandboxEngine", "ImageStore", "GuestClient", "GuestProtocol", "SandboxModel",
-                .nioCore, .nioPosix, .lifecycle, .logging,
+                "LinuxSystem", .nioCore, .nioPosix, .lifecycle, .logging,
             ]),
         tests(
             "IntegrationTests",
             ["MartletClient", "MartletAPI", "SandboxModel", "LinuxSystem", "CLinux", .nioCore, .nioPosix]),
         tests("QEMUEngineTests", ["QEMUEngine", "SandboxModel"]),
+        tests("SandboxEngineTests", ["SandboxEngine", "SandboxModel", "LinuxSystem"]),
         tests("ImageStoreTests", ["ImageStore", "SandboxModel", "LinuxSystem", .logging]),
         tests("SandboxModelTests", ["SandboxModel"]),
         tests("MartletAPITests", ["MartletAPI", "SandboxModel"]),

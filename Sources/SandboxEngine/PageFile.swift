@@ -40,6 +40,8 @@ package struct PageFile: Sendable {
         let checksum = try memory.copy(runs, to: file, at: dataOffset(runs: runs.count))
         let pages = PageFile(runs: runs, pageCount: runs.reduce(0) { $0 + $1.count }, pagesChecksum: checksum)
         try file.writeAll(pages.encodedHead)
+        // Without pages nothing has written behind the index yet.
+        guard ftruncate(file.number, Int(pages.size)) == 0 else { throw SystemError("truncate", path, errno: errno) }
         return pages
     }
 

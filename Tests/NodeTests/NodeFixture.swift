@@ -5,12 +5,13 @@ import ImageStore
 import Logging
 import NIOCore
 import NIOPosix
-import Node
-import QEMUEngine
 import SandboxEngine
 import SandboxModel
 import ServiceLifecycle
 import Testing
+
+@testable import Node
+@testable import QEMUEngine
 
 /// A real node with real machines in a directory of its own; images are shared, since they are only read.
 struct NodeFixture {
@@ -30,20 +31,29 @@ struct NodeFixture {
         FileManager.default.fileExists(atPath: "\(imagesDirectory)/templates/base.json")
     }
 
-    static func makeNode(in directory: String, pool: PoolConfiguration, maxSandboxes: Int = 16) async throws -> Node {
+    static func makeEngine(in directory: String) -> QEMUEngine {
+        QEMUEngine(
+            configuration: .init(directory: "\(directory)/qemu"), logger: logger,
+            group: NIOSingletons.posixEventLoopGroup)
+    }
+
+    private static var logger: Logger {
         var logger = Logger(label: "test")
-        logger.logLevel = .warning
+        logger.logLevel = .error
+        return logger
+    }
+
+    static func makeNode(
+        in directory: String, pool: PoolConfiguration, maxSandboxes: Int = 16, stopsSandboxes: Bool = true
+    ) throws -> Node {
         let images = try ImageStore(
             directory: imagesDirectory, templatesDirectory: "\(repository)/templates",
             guestAgent: "\(repository)/libexec/martlet-guest", logger: logger)
-        let engine = QEMUEngine(
-            configuration: .init(directory: "\(directory)/qemu"), logger: logger,
-            group: NIOSingletons.posixEventLoopGroup)
         try FileManager.default.createDirectory(atPath: "\(directory)/qemu", withIntermediateDirectories: true)
         return try Node(
             configuration: NodeConfiguration(
-                directory: directory, maxSandboxes: maxSandboxes, pool: pool, stopsSandboxesOnShutdown: true),
-            engines: [engine], images: images, logger: logger)
+                directory: directory, maxSandboxes: maxSandboxes, pool: pool, stopsSandboxesOnShutdown: stopsSandboxes),
+            engines: [makeEngine(in: directory)], images: images, logger: logger)
     }
 
     /// Runs `body` beside a running node; everything it made is gone afterwards, whatever happened.
@@ -51,10 +61,38 @@ struct NodeFixture {
         pool: PoolConfiguration = PoolConfiguration(isEnabled: false), maxSandboxes: Int = 16,
         _ body: @escaping @Sendable (NodeFixture) async throws -> Void
     ) async throws {
+        try await withDirectory { directory in
+            try await live(in: directory, pool: pool, maxSandboxes: maxSandboxes, body)
+        }
+    }
+
+    /// Runs `body` with an empty directory for nodes; nothing of them is left afterwards.
+    static func withDirectory(_ body: @Sendable (String) async throws -> Void) async throws {
         let directory = NSTemporaryDirectory() + "martlet-node-\(UUID().uuidString.prefix(8))"
         try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
-        defer { try? FileManager.default.removeItem(atPath: directory) }
-        let node = try await makeNode(in: directory, pool: pool, maxSandboxes: maxSandboxes)
+        let outcome: Result<Void, any Error>
+        do {
+            try await body(directory)
+            outcome = .success(())
+        } catch {
+            outcome = .failure(error)
+        }
+        let machines = (try? FileManager.default.contentsOfDirectory(atPath: "\(directory)/machines")) ?? []
+        for machine in machines { await makeEngine(in: directory).reclaim("\(directory)/machines/\(machine)") }
+        try? FileManager.default.removeItem(atPath: directory)
+        try outcome.get()
+        #expect(machines.isEmpty, "machine directories were left behind")
+    }
+
+    /// The life of one node in a directory that may have seen another: from its recovery to its orderly end.
+    ///
+    /// - Parameter stopsSandboxes: false leaves them running for the next node, as when a daemon is ended.
+    static func live(
+        in directory: String, pool: PoolConfiguration = PoolConfiguration(isEnabled: false), maxSandboxes: Int = 16,
+        stopsSandboxes: Bool = true, _ body: @escaping @Sendable (NodeFixture) async throws -> Void
+    ) async throws {
+        let node = try makeNode(
+            in: directory, pool: pool, maxSandboxes: maxSandboxes, stopsSandboxes: stopsSandboxes)
         let group = ServiceGroup(services: [node], logger: Logger(label: "test"))
         try await withThrowingTaskGroup(of: Void.self) { tasks in
             tasks.addTask { try await group.run() }
@@ -68,10 +106,14 @@ struct NodeFixture {
             }
             await group.triggerGracefulShutdown()
             try await tasks.waitForAll()
+            await node.disconnect()
             try outcome.get()
         }
-        let left = try FileManager.default.contentsOfDirectory(atPath: "\(directory)/machines")
-        #expect(left.isEmpty, "machine directories were left behind")
+    }
+
+    /// Names in a folder of the node's directory.
+    func list(_ folder: String) -> [String] {
+        ((try? FileManager.default.contentsOfDirectory(atPath: "\(directory)/\(folder)")) ?? []).sorted()
     }
 
     func create(
@@ -84,6 +126,26 @@ struct NodeFixture {
                 hostname: id.rawValue))
     }
 
+    /// Children of a sandbox or snapshot, every one of which must have come to run.
+    func fork(_ source: ForkSource, _ count: Int = 1, inheritsEnvironment: Bool = false) async throws -> [NodeSandbox] {
+        let specs = (0..<count).map { _ in
+            let id = SandboxID.random()
+            return ForkSpec(id: id, hostname: id.rawValue, inheritsEnvironment: inheritsEnvironment)
+        }
+        return try await node.fork(source, into: specs).children.map { try $0.get() }
+    }
+
+    func destroy(_ sandboxes: NodeSandbox...) async throws { try await destroy(sandboxes) }
+
+    func destroy(_ sandboxes: [NodeSandbox]) async throws {
+        for sandbox in sandboxes { try await node.destroy(sandbox.id) }
+    }
+
+    /// What a shell script prints, without the last newline.
+    func shell(_ script: String, in sandbox: NodeSandbox) async throws -> String {
+        try await output(of: "/bin/sh", "-c", script, in: sandbox)
+    }
+
     /// What a command prints, without the last newline.
     func output(of command: String..., in sandbox: NodeSandbox) async throws -> String {
         let guest = try await node.guest(of: sandbox.id)
@@ -92,6 +154,16 @@ struct NodeFixture {
         var text = String(decoding: outcome.standardOutput, as: UTF8.self)
         if text.hasSuffix("\n") { text.removeLast() }
         return text
+    }
+}
+
+extension Node {
+    /// Lets go of all machines, as the end of a daemon's process does.
+    fileprivate func disconnect() {
+        for sandbox in running.values {
+            sandbox.machine.guest.close()
+            (sandbox.machine as? QEMUMachine)?.monitor.close()
+        }
     }
 }
 

@@ -11,15 +11,17 @@ import Testing
             let parent = try await fixture.create()
             _ = try await fixture.output(of: "/bin/sh", "-c", "echo before > /root/file; sync", in: parent)
             let guest = try await fixture.node.guest(of: parent.id)
-            let counter = try await guest.start(
+            _ = try await guest.start(
                 StartProcess(arguments: [
                     "/bin/sh", "-c", "i=0; while :; do i=$((i+1)); echo $i > /run/count; sleep 0.02; done",
                 ]))
             let outcome = try await fixture.node.fork(
                 .sandbox(parent.id), into: [ForkSpec(id: .random(), hostname: "child")])
-            print("FORK", outcome.report)
+            #expect(outcome.report.pauseMilliseconds > 0 && outcome.report.memoryBytes > 0)
+            #expect(outcome.report.diskBytes > 0)
+            #expect(Set(["hold", "stop", "state", "continue", "release"]).isSubset(of: outcome.report.phases.keys))
             let child = try outcome.children[0].get()
-            print("CHILD", child.report)
+            #expect(child.report.mode == .restored && child.state == .running)
             #expect(try await fixture.output(of: "cat", "/root/file", in: child) == "before")
             #expect(try await fixture.output(of: "hostname", in: child) == "child")
             #expect(try await fixture.output(of: "hostname", in: parent) == parent.id.rawValue)
@@ -28,7 +30,6 @@ import Testing
             #expect(Int(later)! > Int(first)!, "the child's process does not go on")
             _ = try await fixture.output(of: "/bin/sh", "-c", "echo child > /root/file", in: child)
             #expect(try await fixture.output(of: "cat", "/root/file", in: parent) == "before")
-            _ = counter
             for sandbox in [parent, child] { try await fixture.node.destroy(sandbox.id) }
         }
     }
@@ -40,10 +41,9 @@ import Testing
                 of: "/bin/sh", "-c", "echo kept > /run/memory; echo kept > /root/disk", in: sandbox)
             for _ in 0..<3 {
                 let report = try await fixture.node.pause(sandbox.id)
-                print("PAUSE", report)
+                #expect(report.phases["seal"] != nil && report.memoryBytes > 0)
                 #expect(await fixture.node.sandboxes().first?.state == .paused)
                 let resumed = try await fixture.node.resume(sandbox.id, from: .memory)
-                print("RESUME", resumed.report)
                 #expect(try await fixture.output(of: "cat", "/run/memory", "/root/disk", in: resumed) == "kept\nkept")
                 #expect(try await fixture.output(of: "hostname", in: resumed) == sandbox.id.rawValue)
             }
@@ -57,7 +57,7 @@ import Testing
             _ = try await fixture.output(
                 of: "/bin/sh", "-c", "echo lost > /run/memory; echo kept > /root/disk", in: sandbox)
             let booted = try await fixture.node.resume(sandbox.id, from: .disk)
-            print("BOOT", booted.report)
+            #expect(booted.report.mode == .booted)
             #expect(try await fixture.output(of: "cat", "/root/disk", in: booted) == "kept")
             #expect(
                 try await fixture.output(of: "/bin/sh", "-c", "ls /run/memory 2>&1 | wc -l; echo $GIVEN", in: booted)
@@ -75,10 +75,11 @@ import Testing
             _ = try await fixture.output(of: "/bin/sh", "-c", "echo 1 > /run/n; echo 1 > /root/n", in: sandbox)
             let snapshot = try await fixture.node.snapshot(
                 sandbox.id, as: SnapshotSpec(id: .random(), isSealedLater: true))
-            print("SNAPSHOT", snapshot.report)
+            #expect(snapshot.sandbox == sandbox.id && snapshot.template == sandbox.template)
+            #expect(await fixture.node.snapshots().map(\.id) == [snapshot.id])
             _ = try await fixture.output(of: "/bin/sh", "-c", "echo 2 > /run/n; echo 2 > /root/n", in: sandbox)
             let back = try await fixture.node.rewind(sandbox.id, to: snapshot.id)
-            print("REWIND", back.report)
+            #expect(back.id == sandbox.id && back.report.mode == .restored)
             #expect(try await fixture.output(of: "cat", "/run/n", "/root/n", in: back) == "1\n1")
             try await fixture.node.destroy(sandbox.id)
             // A snapshot outlives its sandbox.

@@ -86,7 +86,8 @@ package final class GuestConnection: Sendable {
             payload: OpenRequest(operation, window: UInt32(clamping: window), body: body).encoded)
         let weakStream = WeakStream(stream)
         onLoop { handler in
-            if operation == .release { handler.openGate() }
+            // Holding once more is between frames as well, and must not wait for itself.
+            if operation == .release || operation == .hold { handler.openGate() }
             guard let stream = weakStream.value else { return }
             handler.open(stream, frame)
             if operation == .hold { handler.closeGate() }

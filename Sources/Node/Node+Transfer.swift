@@ -59,7 +59,12 @@ extension Node {
         let workplace = try await NIOThreadPool.singleton.runIfActive { try store.stage() }
         do {
             let capture = try await unpack(workplace, as: id, from: source)
-            _ = try await restorable(capture)
+            do {
+                _ = try await restorable(capture)
+            } catch {
+                await removeFiles(of: capture)
+                throw error
+            }
             guard let info = Node.snapshotInfo(capture.manifest) else {
                 throw MartletError(.internal, "import: \(id): it vanished")
             }

@@ -218,4 +218,25 @@ struct SnapshotTests {
             #expect(child.fromSnapshot == taken.id)
         }
     }
+
+    @Test("Only an administrator imports, and of another's stream not a byte is read")
+    func importNeedsAdministrator() async throws {
+        try await PlaneFixture.with { fixture in
+            let snapshots = fixture.plane.snapshots
+            let user = try await fixture.user()
+            let failure = await code {
+                try await snapshots.importSnapshot(name: "gold", caller: user) {
+                    Issue.record("the stream was read")
+                    return nil
+                }
+            }
+            #expect(failure == .permissionDenied)
+            #expect(fixture.node.snapshotIDs.isEmpty)
+            // Nor is the name taken by what was refused.
+            let made = try await fixture.create()
+            #expect(
+                try await snapshots.create(made.id, .init(name: "gold"), idempotencyKey: nil, caller: .local).name
+                    == "gold")
+        }
+    }
 }

@@ -72,7 +72,7 @@ extension Sample {
             Thawed(
                 clockSet: true, generatorReseeded: true, identitySet: true, diskGrown: true,
                 connectionsDropped: false, hostKeysRenewed: true), addedLater: 2),
-        Sample("Hold", Hold(timeoutMilliseconds: 258, flush: true, surveys: true)),
+        Sample("Hold", Hold(timeoutMilliseconds: 258, flush: true, surveys: true), addedLater: 1),
         Sample("Held", Held(frozen: true, flushed: false)),
         Sample("GuestMetrics", metrics),
     ]

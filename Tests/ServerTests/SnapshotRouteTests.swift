@@ -167,6 +167,27 @@ struct SnapshotRouteTests {
         }
     }
 
+    @Test("An import with a plain key is 403; exporting what is one's own is not")
+    func plainKeys() async throws {
+        try await ServerFixture.with { fixture in
+            let text = try await fixture.plane.keys.make(label: "plain", isAdmin: false)
+            try await fixture.routed { client in
+                let plain = APIClient(client: client.client, key: text)
+                let made = try await plain.call(.post, "/v1/sandboxes", "{}").json(SandboxResource.self)
+                let taken = try await plain.call(.post, "/v1/sandboxes/\(made.id)/snapshots", #"{"name":"gold"}"#)
+                #expect(taken.status == 201, "\(taken.text)")
+                let export = try await plain.call(.get, "/v1/snapshots/gold/export")
+                #expect(export.status == 200)
+                let refused = try await plain.call(.post, "/v1/snapshots/import?name=silver", bytes: export.body)
+                #expect(refused.status == 403, "\(refused.text)")
+                #expect(try refused.error().code == "permission_denied")
+                let allowed = try await client.call(.post, "/v1/snapshots/import?name=silver", bytes: export.body)
+                #expect(allowed.status == 201, "\(allowed.text)")
+            }
+            #expect(fixture.node.snapshotIDs.count == 2)
+        }
+    }
+
     @Test("An export that breaks off is cut, not ended as if whole; an import cut off leaves nothing")
     func brokenTransfers() async throws {
         try await LiveServer.with { live in

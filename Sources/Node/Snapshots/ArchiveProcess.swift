@@ -16,7 +16,8 @@ struct ArchiveProcess: Sendable {
     /// Starts to pack entries of a directory; what comes out is read from the stream.
     static func pack(_ entries: [String], of directory: String, log: String) throws -> ArchiveProcess {
         let arguments = [
-            "--create", "--sparse", "--sort=name", "--owner=0", "--group=0",
+            // Files are links: that one is made or removed elsewhere changes them in no way that matters.
+            "--create", "--warning=no-file-changed", "--sparse", "--sort=name", "--owner=0", "--group=0",
             "--numeric-owner", "--hard-dereference", "--zstd", "--file=-", "--directory=\(directory)",
         ]
         return try start(arguments + entries, ["ZSTD_NBTHREADS=2"], log: log, reading: true)

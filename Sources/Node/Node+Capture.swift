@@ -61,15 +61,7 @@ extension Node {
                 watch.lap("release")
             }
             let pause = watch.totalMilliseconds
-            if options.resumes {
-                owner.start { [logger] in
-                    do {
-                        try await machine.mergeLayers()
-                    } catch {
-                        logger.debug("merging layers failed", metadata: ["error": "\(error)"])
-                    }
-                }
-            }
+            if options.resumes { mergeLater(machine) }
             var image = made.image
             image.memory = kept.image.memory
             image.baseDisks = kept.image.baseDisks
@@ -88,11 +80,33 @@ extension Node {
         }
     }
 
+    /// Layers of a disk from which on what goes on from it merges them itself.
+    private static let deepChain = 16
+
+    /// Keeps disks from growing deeper with every generation: a child is captured with the layers it came with, and
+    /// would hand one more of them on to its own children, before its parent has merged any.
+    func mergeIfDeep(_ machine: any Machine, _ image: MachineImage) {
+        if image.layers.count >= Node.deepChain { mergeLater(machine) }
+    }
+
+    /// Merges the layers captures have left, if there are many, while the guest runs on.
+    private func mergeLater(_ machine: any Machine) {
+        owner.start { [logger] in
+            do {
+                try await machine.mergeLayers()
+            } catch {
+                logger.debug("merging layers failed", metadata: ["error": "\(error)"])
+            }
+        }
+    }
+
     /// Holds a guest's programs.
     ///
     /// - Returns: whether the host's half of the protocol is between two frames.
     private func hold(_ machine: any Machine, _ options: CaptureOptions) async throws -> Bool {
         do {
+            // One that says nothing at all is not waited for as long as a flush may take.
+            if options.toleratesSilence { _ = try await machine.guest.ping(timeout: .seconds(10)) }
             let held = try await machine.guest.hold(flush: options.flushes, surveys: options.resumes)
             guard held.frozen else {
                 throw MartletError(.unavailable, "capture: the guest did not hold its programs in time")

@@ -60,6 +60,7 @@ extension Node {
         watch.lap("restore")
         try await thaw(machine, order)
         watch.lap("thaw")
+        mergeIfDeep(machine, order.image)
     }
 
     /// Gives a guest the time, fresh randomness and an identity of its own; throws unless it confirms all of it.

@@ -86,7 +86,9 @@ extension Node {
     private func resumeFromDisk(_ id: SandboxID) async throws -> NodeSandbox {
         if let sleeper = paused[id] {
             let file = sleeper.capture.manifest.sandbox
-            _ = try await restorable(sleeper.capture)
+            // Whatever is wrong with its memory, or with this host for it, does not matter here.
+            let store = store
+            try await NIOThreadPool.singleton.runIfActive { try store.verifyDisk(sleeper.capture) }
             let info = try await admitted { try await boot(sleeper.capture.image, file) }
             paused[id] = nil
             owner.start { [self] in await removeFiles(of: sleeper.capture) }
@@ -135,6 +137,7 @@ extension Node {
                 diskMiB: nil)
             try await machine.guest.thaw(thaw())
             watch.lap("thaw")
+            mergeIfDeep(machine, image)
         } catch {
             await removeMachine(directory)
             throw Node.explained(error)

@@ -30,18 +30,17 @@ extension Node {
         guard let sandbox = running[id] else { throw unknown(id) }
         let fresh = try await capture(sandbox, CaptureOptions(resumes: true))
         let info = try Node.snapshotInfo(fresh.manifest(.snapshot, id: spec.id.rawValue), fresh.report)
-        entries[spec.id] = SnapshotEntry(
-            info: info, lock: AsyncLock(), capture: nil, pendingDigest: fresh.image.digest)
+        let lock = await addEntry(info, fresh)
         if spec.isSealedLater {
             owner.start { [self] in
                 do {
-                    try await sealEntry(spec.id, fresh)
+                    try await sealEntry(spec.id, fresh, lock)
                 } catch {
                     logger.error("a checkpoint could not be kept", metadata: ["error": "\(error)"])
                 }
             }
         } else {
-            try await sealEntry(spec.id, fresh)
+            try await sealEntry(spec.id, fresh, lock)
         }
         return info
     }
@@ -57,23 +56,31 @@ extension Node {
         let fresh = FreshCapture(
             staged: staged, image: sleeper.capture.image, file: manifest.sandbox, report: manifest.report)
         let info = try Node.snapshotInfo(fresh.manifest(.snapshot, id: spec.id.rawValue), fresh.report)
-        entries[spec.id] = SnapshotEntry(
-            info: info, lock: AsyncLock(), capture: nil, pendingDigest: fresh.image.digest)
-        try await sealEntry(spec.id, fresh)
+        try await sealEntry(spec.id, fresh, await addEntry(info, fresh))
         return info
     }
 
-    private func sealEntry(_ id: SnapshotID, _ fresh: FreshCapture) async throws {
-        guard let lock = entries[id]?.lock else { return await discard(fresh.staged) }
-        try await lock.withLock {
-            do {
-                let stored = try await self.seal(fresh, as: .snapshot, id: id.rawValue)
-                await self.finishEntry(id, stored)
-            } catch {
-                await self.finishEntry(id, nil)
-                throw error
-            }
+    /// Makes a snapshot known that is yet to be sealed: whoever wants to use it waits for that.
+    ///
+    /// - Returns: its lock, which is held.
+    private func addEntry(_ info: NodeSnapshot, _ fresh: FreshCapture) async -> AsyncLock {
+        let lock = AsyncLock()
+        await lock.acquire()
+        entries[info.id] = SnapshotEntry(info: info, lock: lock, capture: nil, pendingDigest: fresh.image.digest)
+        return lock
+    }
+
+    /// Seals a snapshot and lets go of its lock.
+    private func sealEntry(_ id: SnapshotID, _ fresh: FreshCapture, _ lock: AsyncLock) async throws {
+        let outcome: Result<StoredCapture, any Error>
+        do {
+            outcome = .success(try await seal(fresh, as: .snapshot, id: id.rawValue))
+        } catch {
+            outcome = .failure(error)
         }
+        await finishEntry(id, try? outcome.get())
+        await lock.release()
+        _ = try outcome.get()
     }
 
     private func finishEntry(_ id: SnapshotID, _ stored: StoredCapture?) async {

@@ -216,6 +216,7 @@ package protocol NodeService: Sendable {
     /// - Throws: `not_found`; `failed_precondition` when it runs (from memory), when its capture does not fit this host
     ///   any more or is damaged; `resource_exhausted`; `unavailable` when the guest does not confirm the thaw. It is
     ///   still paused then.
+    ///   From its disk, neither its memory nor what this host is matters.
     func resume(_ id: SandboxID, from source: ResumeSource) async throws -> NodeSandbox
 
     /// Captures a running or paused sandbox under an id of its own; a running one goes on.

@@ -33,7 +33,13 @@ extension QEMUMachine {
             async let pages = NIOThreadPool.singleton.runIfActive {
                 try PageFile.write(memory, to: "\(directory)/pages")
             }
-            try await saveDeviceState(to: "\(directory)/\(File.deviceState)")
+            do {
+                try await saveDeviceState(to: "\(directory)/\(File.deviceState)")
+            } catch {
+                // QEMU does not tell why; that the disk is full is said by whoever writes the pages.
+                _ = try await pages
+                throw error
+            }
             try await monitor.execute(
                 "blockdev-snapshot", "{\"node\":\(jsonString(chain.active)),\"overlay\":\(jsonString(layer))}")
             chain.names.append(layer)

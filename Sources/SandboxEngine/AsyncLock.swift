@@ -14,7 +14,8 @@ package actor AsyncLock {
         return try await work()
     }
 
-    private func acquire() async {
+    /// Holds the lock until `release`, which may be another task's: for work that is handed over.
+    package func acquire() async {
         guard isHeld else {
             isHeld = true
             return
@@ -22,7 +23,8 @@ package actor AsyncLock {
         await withCheckedContinuation { waiting.append($0) }
     }
 
-    private func release() {
+    /// Lets the next one in.
+    package func release() {
         if waiting.isEmpty { isHeld = false } else { waiting.removeFirst().resume() }
     }
 }

@@ -22,9 +22,9 @@ import Testing
         def spin():
             with open('/run/stamps', 'w', buffering=1) as f:
                 while True:
-                    # The time first: a stamp of the old time may not carry the new generation.
-                    now = time.time_ns()
-                    f.write('%s %d\\n' % (open('/run/martlet/generation').read().strip(), now))
+                    # The generation first: what is written with the new one was read from the new clock.
+                    generation = open('/run/martlet/generation').read().strip()
+                    f.write('%s %d\\n' % (generation, time.time_ns()))
                     time.sleep(0.003)
         threading.Thread(target=spin, daemon=True).start()
         def answer(question):

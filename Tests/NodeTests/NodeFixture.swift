@@ -39,7 +39,7 @@ struct NodeFixture {
 
     private static var logger: Logger {
         var logger = Logger(label: "test")
-        logger.logLevel = .error
+        logger.logLevel = .critical
         return logger
     }
 
@@ -114,6 +114,20 @@ struct NodeFixture {
     /// Names in a folder of the node's directory.
     func list(_ folder: String) -> [String] {
         ((try? FileManager.default.contentsOfDirectory(atPath: "\(directory)/\(folder)")) ?? []).sorted()
+    }
+
+    /// The most layers a machine's disk has.
+    func layers() -> Int {
+        list("machines").map { machine in list("machines/\(machine)").count { $0.hasSuffix(".qcow2") } }.max() ?? 0
+    }
+
+    /// Waits for what the node does in the background.
+    func eventually(_ condition: @Sendable () async -> Bool) async -> Bool {
+        for _ in 0..<400 {
+            if await condition() { return true }
+            try? await Task.sleep(for: .milliseconds(50))
+        }
+        return false
     }
 
     func create(

@@ -120,12 +120,27 @@ final class SnapshotStore: Sendable {
             let path = "\(capture.directory)/\(name)"
             if name == "pages" {
                 try PageFile.verify(path)
-            } else if let expected = file.checksum {
-                let found = try? Checksum.crc32c(of: Descriptor.open(path, O_RDONLY))
-                guard found == expected else { throw SnapshotStore.damaged(capture.manifest.id, name) }
+            } else {
+                try check(name, file, of: capture)
             }
         }
         _ = verified.withLock { $0.insert(capture.directory) }
+    }
+
+    /// Reads what a capture has of the disk: all that a boot from it needs.
+    ///
+    /// - Throws: as `verify` does.
+    func verifyDisk(_ capture: StoredCapture) throws {
+        if verified.withLock({ $0.contains(capture.directory) }) { return }
+        for (name, file) in capture.manifest.files where name.hasPrefix("layer") {
+            try check(name, file, of: capture)
+        }
+    }
+
+    private func check(_ name: String, _ file: SnapshotManifest.File, of capture: StoredCapture) throws {
+        guard let expected = file.checksum else { return }
+        let found = try? Checksum.crc32c(of: Descriptor.open("\(capture.directory)/\(name)", O_RDONLY))
+        guard found == expected else { throw SnapshotStore.damaged(capture.manifest.id, name) }
     }
 
     static func damaged(_ id: String, _ file: String) -> MartletError {

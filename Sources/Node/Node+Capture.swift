@@ -144,7 +144,8 @@ extension Node {
     func lock(for id: SandboxID) -> AsyncLock {
         if let lock = locks[id] { return lock }
         let lock = AsyncLock()
-        locks[id] = lock
+        // One that is not there needs none that lasts.
+        if running[id] != nil || paused[id] != nil { locks[id] = lock }
         return lock
     }
 

@@ -30,6 +30,9 @@ struct Examination: Sendable {
         checks += [agent, templateCheck(templates)]
         checks.append(program("mmdebstrap", package: "mmdebstrap", isRequired: !canBuild))
         checks.append(program("mke2fs", package: "e2fsprogs", isRequired: !canBuild))
+        for (name, package) in [("tar", "tar"), ("zstd", "zstd")] {
+            checks.append(program(name, package: package, isRequired: false, purpose: "to export and import snapshots"))
+        }
         checks += [writable, space, memory, daemonCheck(isRunning, daemon)]
         return DoctorReport(
             engine: engine, checks: checks, daemonRunning: isRunning, daemonURL: daemon?.url, dataDirectory: data.path,
@@ -102,7 +105,9 @@ struct Examination: Sendable {
                 + "strangers' code use a machine with hardware virtualisation, or switch on nested virtualisation")
     }
 
-    private func program(_ name: String, package: String, isRequired: Bool) -> Check {
+    private func program(
+        _ name: String, package: String, isRequired: Bool, purpose: String = "to build templates"
+    ) -> Check {
         let path = environment["PATH"] ?? "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
         // Debian keeps these for root, whose folders a user's PATH may lack.
         for folder in path.split(separator: ":").map(String.init) + ["/usr/sbin", "/sbin"]
@@ -111,7 +116,7 @@ struct Examination: Sendable {
         }
         return Check(
             name, isRequired ? .missing : .warning,
-            isRequired ? "not installed" : "not installed; needed to build templates",
+            isRequired ? "not installed" : "not installed; needed \(purpose)",
             fix: "apt-get install \(package), or run scripts/install-dependencies")
     }
 

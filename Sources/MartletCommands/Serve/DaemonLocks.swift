@@ -20,11 +20,23 @@ final class DaemonLocks: Sendable {
     static func take(_ data: DataDirectory, isStartLockInherited: Bool) throws -> DaemonLocks {
         try DaemonLauncher.makeDirectory(data)
         let start = isStartLockInherited ? nil : try FileLock.wait(data.startLock)
-        guard let life = try FileLock.attempt(data.daemonLock) else {
-            let who = DaemonFile.read(data).map { " (pid \($0.pid), \($0.url))" } ?? ""
-            throw MartletError(.conflict, "data directory: \(data.path): another martlet daemon\(who) is using it")
+        return DaemonLocks(life: try takeLife(data), start: start)
+    }
+
+    private static func takeLife(_ data: DataDirectory) throws -> FileLock {
+        var tries = 0
+        while true {
+            if let lock = try FileLock.attempt(data.daemonLock) { return lock }
+            let daemon = DaemonFile.read(data)
+            // A program that a daemon was about to start when it was killed shares its lock until it is started.
+            tries += 1
+            guard let daemon, kill(daemon.pid, 0) != 0, errno == ESRCH, tries < 60 else {
+                let who = daemon.map { " (pid \($0.pid), \($0.url))" } ?? ""
+                throw MartletError(
+                    .conflict, "data directory: \(data.path): another martlet daemon\(who) is using it")
+            }
+            usleep(50_000)
         }
-        return DaemonLocks(life: life, start: start)
     }
 
     /// Lets others look for the daemon, which is there now.

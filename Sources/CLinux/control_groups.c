@@ -1,6 +1,7 @@
 #define _GNU_SOURCE
 #include "CLinux.h"
 
+#include <sched.h>
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
@@ -37,3 +38,9 @@ int clinux_cgroup_freeze(int freeze, int events, uint32_t timeout_ms) {
 }
 
 int clinux_cgroup_thaw(int freeze) { return pwrite(freeze, "0", 1, 0) < 0 ? -errno : 0; }
+
+int clinux_set_urgent(int urgent) {
+    struct sched_param parameters = { .sched_priority = urgent ? 1 : 0 };
+    int policy = urgent ? SCHED_FIFO | SCHED_RESET_ON_FORK : SCHED_OTHER;
+    return sched_setscheduler(0, policy, &parameters) < 0 ? -errno : 0;
+}

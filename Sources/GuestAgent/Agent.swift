@@ -44,6 +44,7 @@ package final class Agent: TransportDelegate {
             loop.turn(poll: transport.isBusy)
             transport.readAvailable()
             transport.writeAvailable()
+            if transport.isFlushed { programs?.settle() }
             if isPoweringOff, transport.isFlushed { configuration.machine.powerOff() }
         }
         transport.dropStreams()

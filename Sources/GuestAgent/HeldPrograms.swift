@@ -12,6 +12,7 @@ final class HeldPrograms {
     private let events: Descriptor
     /// Whether they are held, or being brought to a halt.
     private(set) var areHeld = false
+    private var isUrgent = false
 
     /// - Parameter path: the control group below which every program lives.
     /// - Returns: nil where it cannot be frozen.
@@ -26,7 +27,17 @@ final class HeldPrograms {
     /// Stops every program; true once all stand still.
     func hold(timeoutMilliseconds: UInt32) -> Bool {
         areHeld = true
-        return clinux_cgroup_freeze(freeze.number, events.number, timeoutMilliseconds) == 1
+        guard clinux_cgroup_freeze(freeze.number, events.number, timeoutMilliseconds) == 1 else { return false }
+        // A copy wakes up with work that the kernel has put off. Under emulation all of it is code that runs for the
+        // first time, and none of it need be done before the thaw.
+        isUrgent = clinux_set_urgent(1) == 0
+        return true
+    }
+
+    /// Ends the precedence that holding has given the agent, once nothing is held and everything is answered.
+    func settle() {
+        guard isUrgent, !areHeld else { return }
+        isUrgent = clinux_set_urgent(0) != 0
     }
 
     /// Lets them go on; returns at once, and does nothing when none is held.

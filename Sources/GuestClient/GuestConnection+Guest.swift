@@ -36,8 +36,8 @@ extension GuestConnection {
     ) async throws -> Held {
         let milliseconds = UInt32(clamping: timeout / .milliseconds(1) < 1 ? 1 : Int64(timeout / .milliseconds(1)))
         let request = Hold(timeoutMilliseconds: milliseconds, flush: flush, surveys: surveys)
-        // Flushing takes as long as the disk needs.
-        return try await call(.hold, request.encoded, timeout: timeout + .seconds(flush ? 30 : 5))
+        // Flushing takes as long as the disk needs; but who waits for that may be waiting for a guest that is dead.
+        return try await call(.hold, request.encoded, timeout: timeout + .seconds(flush ? 8 : 5))
     }
 
     /// Lets held programs go on; does nothing when none are held.

@@ -105,8 +105,6 @@ extension Node {
     /// - Returns: whether the host's half of the protocol is between two frames.
     private func hold(_ machine: any Machine, _ options: CaptureOptions) async throws -> Bool {
         do {
-            // One that says nothing at all is not waited for as long as a flush may take.
-            if options.toleratesSilence { _ = try await machine.guest.ping(timeout: .seconds(10)) }
             let held = try await machine.guest.hold(flush: options.flushes, surveys: options.resumes)
             guard held.frozen else {
                 throw MartletError(.unavailable, "capture: the guest did not hold its programs in time")

@@ -148,6 +148,9 @@ int clinux_inotify_remove(int fd, int watch);
 // Private (not shared with anyone) and proportional bytes from /proc/PID/smaps_rollup.
 int clinux_process_memory(pid_t pid, uint64_t *private_bytes, uint64_t *proportional_bytes);
 
+// Lets the calling thread run before every ordinary one, kernel threads included, or no longer; children are ordinary.
+int clinux_set_urgent(int urgent);
+
 #include "CLinuxMemory.h"
 
 #endif

@@ -86,4 +86,17 @@ struct RequestCodingTests {
         #expect(back.metadata == sandbox.metadata)
         #expect(back.name == "web")
     }
+
+    @Test("A sandbox of a server from before snapshots can be read")
+    func sandboxOfAnOlderServer() throws {
+        let old = """
+            {"id":"s0123456789abcdefghj","template":"base","state":"running","cpus":1,"memory_mb":256,"disk_mb":4096,
+            "isolation":{"engine":"qemu","accelerator":"tcg","level":"emulated-vm"},"metadata":{},
+            "created_at":"2023-11-14T22:13:20.123Z","expires_at":"2023-11-14T22:18:20.123Z"}
+            """
+        let sandbox = try decode(SandboxResource.self, old)
+        #expect(sandbox.onTimeout == .kill)
+        #expect(!sandbox.record)
+        #expect(sandbox.pausedAt == nil)
+    }
 }

@@ -28,7 +28,7 @@ package struct SandboxRecord: Sendable, Equatable {
     /// When it was paused, if it is.
     package var pausedAt: Timestamp?
     /// How its last pause went, if it is paused.
-    package var capture: CaptureRecord?
+    package var capture: CaptureReport?
     /// The snapshot it last came from or last took.
     package var currentSnapshot: SnapshotID?
     /// The number of its next checkpoint.
@@ -39,7 +39,7 @@ package struct SandboxRecord: Sendable, Equatable {
         isolation: Isolation, cpus: Int, memoryMiB: Int, diskMiB: Int, createdAt: Timestamp, expiresAt: Timestamp,
         timeoutSeconds: Int, metadata: [String: String], parent: String? = nil, fromSnapshot: String? = nil,
         report: CreateReport, onTimeout: TimeoutAction = .kill, isRecorded: Bool = false, pausedAt: Timestamp? = nil,
-        capture: CaptureRecord? = nil, currentSnapshot: SnapshotID? = nil, nextCheckpoint: Int = 0
+        capture: CaptureReport? = nil, currentSnapshot: SnapshotID? = nil, nextCheckpoint: Int = 0
     ) {
         self.id = id
         self.keyID = keyID

@@ -27,7 +27,7 @@ struct SandboxRow: Codable, FetchableRecord, PersistableRecord {
     var onTimeout: String
     var isRecorded: Bool
     var pausedAt: Int64?
-    var capture: CaptureRecord?
+    var capture: CaptureReport?
     var currentSnapshot: String?
     var nextCheckpoint: Int
 

@@ -19,7 +19,7 @@ package struct SnapshotRecord: Sendable, Equatable {
     package var memoryMiB: Int
     package var diskMiB: Int
     package var createdAt: Timestamp
-    package var capture: CaptureRecord
+    package var capture: CaptureReport
     package var metadata: [String: String]
     /// Deleted, and kept until its last user is gone.
     package var isDeleting: Bool
@@ -27,7 +27,7 @@ package struct SnapshotRecord: Sendable, Equatable {
     package init(
         id: SnapshotID, keyID: String?, name: String?, kind: SnapshotKind, number: Int?, sandbox: SandboxID,
         parent: SnapshotID?, template: String, isolation: Isolation, cpus: Int, memoryMiB: Int, diskMiB: Int,
-        createdAt: Timestamp, capture: CaptureRecord, metadata: [String: String], isDeleting: Bool = false
+        createdAt: Timestamp, capture: CaptureReport, metadata: [String: String], isDeleting: Bool = false
     ) {
         self.id = id
         self.keyID = keyID

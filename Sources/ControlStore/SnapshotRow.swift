@@ -20,7 +20,7 @@ struct SnapshotRow: Codable, FetchableRecord, PersistableRecord {
     var memoryMiB: Int
     var diskMiB: Int
     var createdAt: Int64
-    var capture: CaptureRecord
+    var capture: CaptureReport
     var metadata: [String: String]
     var isDeleting: Bool
 

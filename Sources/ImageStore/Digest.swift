@@ -40,7 +40,7 @@ package enum Digest {
         let zeros = [UInt8](repeating: 0, count: piece)
         var offset = 0
         while offset < size {
-            let data = lseek(file.number, offset, seekData)
+            let data = lseek(file.number, offset, StoreFiles.seekData)
             if data < 0 { break }
             offset = data / piece * piece
             lseek(file.number, offset, SEEK_SET)
@@ -64,6 +64,3 @@ package enum Digest {
         return String(decoding: digest.flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] }, as: UTF8.self)
     }
 }
-
-/// `SEEK_DATA` of the kernel's headers, which the Glibc module does not export.
-private let seekData: Int32 = 3

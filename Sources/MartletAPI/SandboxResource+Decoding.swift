@@ -23,7 +23,7 @@ extension SandboxResource {
             fromSnapshot: try values.decodeIfPresent(String.self, forKey: .fromSnapshot),
             record: try values.decodeIfPresent(Bool.self, forKey: .record) ?? false,
             pausedAt: try values.decodeIfPresent(Timestamp.self, forKey: .pausedAt),
-            capture: try values.decodeIfPresent(CaptureResource.self, forKey: .capture),
+            capture: try values.decodeIfPresent(CaptureReport.self, forKey: .capture),
             create: try values.decodeIfPresent(CreateReport.self, forKey: .create))
     }
 }

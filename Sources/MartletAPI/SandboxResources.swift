@@ -102,7 +102,7 @@ public struct SandboxResource: Codable, Sendable {
     public var record: Bool
     public var pausedAt: Timestamp?
     /// Of a paused sandbox: what it was captured as.
-    public var capture: CaptureResource?
+    public var capture: CaptureReport?
     public var create: CreateReport?
 
     public init(
@@ -110,7 +110,7 @@ public struct SandboxResource: Codable, Sendable {
         isolation: Isolation, cpus: Int, memoryMiB: Int, diskMiB: Int, createdAt: Timestamp, expiresAt: Timestamp?,
         onTimeout: TimeoutAction = .kill, metadata: [String: String], parent: String? = nil,
         fromSnapshot: String? = nil, record: Bool = false, pausedAt: Timestamp? = nil,
-        capture: CaptureResource? = nil, create: CreateReport?
+        capture: CaptureReport? = nil, create: CreateReport?
     ) {
         self.id = id
         self.name = name

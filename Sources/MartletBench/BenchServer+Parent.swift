@@ -86,7 +86,7 @@ extension Duration {
     var milliseconds: Double { self / .milliseconds(1) }
 }
 
-extension CaptureResource {
+extension CaptureReport {
     /// What is stored, in MiB.
     var storedMiB: Double { Double(memoryBytes + diskBytes) / 1_048_576 }
 }

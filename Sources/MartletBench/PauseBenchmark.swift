@@ -11,7 +11,7 @@ package struct PauseBenchmark: Sendable {
 
     private struct Cycle: Sendable {
         var pauseCall: Double
-        var capture: CaptureResource
+        var capture: CaptureReport
         var resumeCall: Double
         var resumed: CreateReport
         var firstExec: Double

@@ -24,12 +24,6 @@ enum HostFacts {
         return clinux_filesystem_space(path, &space) == 0 ? space.available : 0
     }
 
-    /// Bytes a file takes on the disk; 0 when it is not there.
-    static func allocatedBytes(of path: String) -> Int64 {
-        var info = stat()
-        return stat(path, &info) == 0 ? Int64(info.st_blocks) * 512 : 0
-    }
-
     static var processors: Int { max(1, Int(sysconf(Int32(_SC_NPROCESSORS_ONLN)))) }
 
     static var kernelRelease: String {

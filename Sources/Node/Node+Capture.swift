@@ -1,5 +1,6 @@
 import GuestClient
 import GuestProtocol
+import ImageStore
 import LinuxSystem
 import Logging
 import NIOPosix
@@ -68,10 +69,12 @@ extension Node {
             image.isBetweenFrames = isBetweenFrames
             var phases = watch.phases.merging(made.phases) { _, engine in engine }
             phases["capture"] = nil
+            func stored(_ paths: [String]) -> UInt64 {
+                UInt64(clamping: paths.reduce(0) { $0 + StoreFiles.allocatedBytes($1) })
+            }
             let report = CaptureReport(
                 capturedAt: capturedAt, pauseMilliseconds: pause, phases: phases,
-                memoryBytes: Node.allocatedBytes(image.pages.map { [$0] } ?? []),
-                diskBytes: Node.allocatedBytes(image.layers))
+                memoryBytes: stored(image.pages.map { [$0] } ?? []), diskBytes: stored(image.layers))
             return FreshCapture(staged: staged, image: image, file: file, report: report)
         } catch {
             try? await machine.guest.release()
@@ -117,8 +120,26 @@ extension Node {
         }
     }
 
-    private static func allocatedBytes(_ paths: [String]) -> UInt64 {
-        paths.reduce(0) { $0 + UInt64(max(0, HostFacts.allocatedBytes(of: $1))) }
+    /// Lets a machine go on that was stopped, and its programs held, for something that then failed.
+    func letGoOn(_ machine: any Machine) async {
+        try? await machine.resume()
+        try? await machine.guest.release()
+    }
+
+    /// Ends a machine whose sandbox is elsewhere by now, after the answer: all it had is there, and when it is gone does
+    /// not matter to anybody.
+    func retire(_ sandbox: RunningSandbox) {
+        owner.start { [self] in
+            await dispose(sandbox.machine, sandbox.directory)
+            // What took its place may have taken a shell, and was no create whose end would tell.
+            await signalRefill()
+        }
+    }
+
+    /// Forgets that a sandbox was paused: it goes on.
+    func forgetPause(_ id: SandboxID) {
+        guard let sleeper = paused.removeValue(forKey: id) else { return }
+        owner.start { [self] in await removeFiles(of: sleeper.capture) }
     }
 
     /// Removes the files of a capture that is not kept.

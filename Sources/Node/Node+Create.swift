@@ -24,19 +24,18 @@ extension Node {
             throw MartletError.invalid(
                 "disk_mb", "\(diskMiB) is outside \(image.diskMiB)...1048576; the template's disk is the least")
         }
-        let hostname = spec.hostname
+        let grownDisk = diskMiB == image.diskMiB ? nil : diskMiB
         let order = RestoreOrder(
-            image: image.image, engine: image.engine, template: image,
-            diskMiB: diskMiB == image.diskMiB ? nil : diskMiB,
+            image: image.image, engine: image.engine, template: image, diskMiB: grownDisk,
             thaw: Thaw.forCreate(
-                hostname: hostname, environment: image.origin.environment + spec.environment, user: image.origin.user,
-                diskMiB: diskMiB == image.diskMiB ? nil : diskMiB))
+                hostname: spec.hostname, environment: image.origin.environment + spec.environment,
+                user: image.origin.user, diskMiB: grownDisk))
         let (spare, found) = try await handOut(order, &watch)
         let mode: CreateReport.Mode = wasBaked && found == .cold ? .baked : found
         let report = CreateReport(mode: mode, totalMilliseconds: watch.totalMilliseconds, phases: watch.phases)
         let file = SandboxFile(
             id: spec.id.rawValue, template: spec.template, isolation: await image.engine.isolation(),
-            shape: image.key.shape, diskMiB: diskMiB, report: report, generation: 0, hostname: hostname,
+            shape: image.key.shape, diskMiB: diskMiB, report: report, generation: 0, hostname: spec.hostname,
             environment: spec.environment, origin: image.origin, base: image.image)
         let sandbox = try await settle(spare, file)
         Metrics.Timer(label: "sandbox_handout_duration_seconds", dimensions: [("mode", mode.rawValue)])

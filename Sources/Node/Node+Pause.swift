@@ -20,8 +20,7 @@ extension Node {
         do {
             stored = try await seal(fresh, as: .pause, id: id.rawValue)
         } catch {
-            try? await sandbox.machine.resume()
-            try? await sandbox.machine.guest.release()
+            await letGoOn(sandbox.machine)
             throw error
         }
         watch.lap("seal")
@@ -33,11 +32,7 @@ extension Node {
         var info = sandbox.info
         info.state = .paused
         paused[id] = PausedSandbox(info: info, capture: stored)
-        // All it had is on the storage: whether it is gone a little later does not matter to anybody.
-        owner.start { [self] in
-            await dispose(sandbox.machine, sandbox.directory)
-            await signalRefill()
-        }
+        retire(sandbox)
         var report = fresh.report
         report.phases.merge(watch.phases) { $1 }
         return report
@@ -62,8 +57,7 @@ extension Node {
         let info = try await admitted {
             try await goOn(sleeper.capture, sleeper.capture.manifest.sandbox, isRewound: false)
         }
-        paused[id] = nil
-        owner.start { [self] in await removeFiles(of: sleeper.capture) }
+        forgetPause(id)
         return info
     }
 
@@ -90,8 +84,7 @@ extension Node {
             let store = store
             try await NIOThreadPool.singleton.runIfActive { try store.verifyDisk(sleeper.capture) }
             let info = try await admitted { try await boot(sleeper.capture.image, file) }
-            paused[id] = nil
-            owner.start { [self] in await removeFiles(of: sleeper.capture) }
+            forgetPause(id)
             return info
         }
         guard let sandbox = running[id] else { throw unknown(id) }
@@ -103,9 +96,7 @@ extension Node {
             await discard(fresh.staged)
             return info
         } catch {
-            running[id] = sandbox
-            try? await sandbox.machine.resume()
-            try? await sandbox.machine.guest.release()
+            await letGoOn(sandbox.machine)
             await discard(fresh.staged)
             throw error
         }

@@ -85,7 +85,7 @@ extension Node {
             paused[info.id] = PausedSandbox(info: info, capture: capture)
         }
         for capture in snapshots {
-            guard let info = Node.snapshotInfo(capture.manifest) else { continue }
+            guard let info = try? Node.snapshotInfo(capture.manifest) else { continue }
             entries[info.id] = SnapshotEntry(info: info, lock: AsyncLock(), capture: capture)
         }
     }

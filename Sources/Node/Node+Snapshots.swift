@@ -29,7 +29,7 @@ extension Node {
         if let sleeper = paused[id] { return try await snapshotPaused(sleeper, spec) }
         guard let sandbox = running[id] else { throw unknown(id) }
         let fresh = try await capture(sandbox, CaptureOptions(resumes: true))
-        let info = try Node.snapshotInfo(fresh.manifest(.snapshot, id: spec.id.rawValue), fresh.report)
+        let info = try Node.snapshotInfo(fresh.manifest(.snapshot, id: spec.id.rawValue))
         let lock = await addEntry(info, fresh)
         if spec.isSealedLater {
             owner.start { [self] in
@@ -55,7 +55,7 @@ extension Node {
         let manifest = sleeper.capture.manifest
         let fresh = FreshCapture(
             staged: staged, image: sleeper.capture.image, file: manifest.sandbox, report: manifest.report)
-        let info = try Node.snapshotInfo(fresh.manifest(.snapshot, id: spec.id.rawValue), fresh.report)
+        let info = try Node.snapshotInfo(fresh.manifest(.snapshot, id: spec.id.rawValue))
         try await sealEntry(spec.id, fresh, await addEntry(info, fresh))
         return info
     }
@@ -128,8 +128,7 @@ extension Node {
         }
         if let sleeper = paused[id] {
             let info = try await admitted { try await goOn(target, sleeper.capture.manifest.sandbox, isRewound: true) }
-            paused[id] = nil
-            owner.start { [self] in await removeFiles(of: sleeper.capture) }
+            forgetPause(id)
             return info
         }
         guard let sandbox = running[id] else { throw unknown(id) }
@@ -137,14 +136,9 @@ extension Node {
         try await sandbox.machine.pause()
         do {
             let info = try await goOn(target, sandbox.file, isRewound: true)
-            owner.start { [self] in
-                await dispose(sandbox.machine, sandbox.directory)
-                // It took a shell, and is no create whose end would tell.
-                await signalRefill()
-            }
+            retire(sandbox)
             return info
         } catch {
-            running[id] = sandbox
             try? await sandbox.machine.resume()
             throw error
         }
@@ -152,20 +146,14 @@ extension Node {
 
     /// A snapshot as others know it.
     ///
-    /// - Returns: nil when its ids are none.
-    static func snapshotInfo(_ manifest: SnapshotManifest) -> NodeSnapshot? {
-        try? snapshotInfo(manifest, manifest.report)
-    }
-
-    private static func snapshotInfo(
-        _ manifest: SnapshotManifest, _ report: CaptureReport
-    ) throws -> NodeSnapshot {
+    /// - Throws: `internal` when its ids are none.
+    static func snapshotInfo(_ manifest: SnapshotManifest) throws(MartletError) -> NodeSnapshot {
         guard let id = SnapshotID(rawValue: manifest.id), let sandbox = SandboxID(rawValue: manifest.sandbox.id) else {
             throw MartletError(.internal, "snapshot: '\(manifest.id)' is no id")
         }
         let file = manifest.sandbox
         return NodeSnapshot(
             id: id, sandbox: sandbox, template: file.template, isolation: file.isolation, shape: file.shape,
-            diskMiB: file.diskMiB, report: report)
+            diskMiB: file.diskMiB, report: manifest.report)
     }
 }

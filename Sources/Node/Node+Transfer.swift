@@ -65,9 +65,7 @@ extension Node {
                 await removeFiles(of: capture)
                 throw error
             }
-            guard let info = Node.snapshotInfo(capture.manifest) else {
-                throw MartletError(.internal, "import: \(id): it vanished")
-            }
+            let info = try Node.snapshotInfo(capture.manifest)
             entries[id] = SnapshotEntry(info: info, lock: AsyncLock(), capture: capture)
             await discard(workplace)
             return info

@@ -13,31 +13,6 @@ package struct SnapshotSpec: Sendable {
     }
 }
 
-/// How a capture went.
-package struct CaptureReport: Sendable, Codable {
-    /// The instant memory and disk are of.
-    package var capturedAt: Timestamp
-    /// For how long the sandbox's programs stood still, in milliseconds; 0 when they did already.
-    package var pauseMilliseconds: Double
-    /// Where the time went: `hold`, `stop`, `devices`, `pages`, `disk`, `continue`, `release`, `seal`.
-    package var phases: [String: Double]
-    /// Memory written since the template's capture, as stored.
-    package var memoryBytes: UInt64
-    /// Disk written since the template's capture, as stored.
-    package var diskBytes: UInt64
-
-    package init(
-        capturedAt: Timestamp, pauseMilliseconds: Double, phases: [String: Double], memoryBytes: UInt64,
-        diskBytes: UInt64
-    ) {
-        self.capturedAt = capturedAt
-        self.pauseMilliseconds = pauseMilliseconds
-        self.phases = phases
-        self.memoryBytes = memoryBytes
-        self.diskBytes = diskBytes
-    }
-}
-
 /// A snapshot as its node knows it.
 package struct NodeSnapshot: Sendable {
     package var id: SnapshotID

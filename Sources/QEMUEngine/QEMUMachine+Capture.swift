@@ -58,8 +58,7 @@ extension QEMUMachine {
         image.layers = try await NIOThreadPool.singleton.runIfActive { try captured.linkFrozen(into: directory) }
         image.pages = "\(directory)/pages"
         image.deviceState = "\(directory)/\(File.deviceState)"
-        return MachineCapture(
-            image: image, phases: watch.phases, stoppedMilliseconds: watch.totalMilliseconds)
+        return MachineCapture(image: image, phases: watch.phases)
     }
 
     /// Makes an empty layer known to QEMU, to be put on top of the disk.

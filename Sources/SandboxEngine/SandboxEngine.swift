@@ -63,13 +63,10 @@ package struct MachineCapture: Sendable {
     package var image: MachineImage
     /// Milliseconds: `stop`, `state` (devices, memory and disk, side by side), `continue`.
     package var phases: [String: Double]
-    /// The guest stood still for so long, in milliseconds; less than the whole when it was not let run again.
-    package var stoppedMilliseconds: Double
 
-    package init(image: MachineImage, phases: [String: Double], stoppedMilliseconds: Double) {
+    package init(image: MachineImage, phases: [String: Double]) {
         self.image = image
         self.phases = phases
-        self.stoppedMilliseconds = stoppedMilliseconds
     }
 }
 

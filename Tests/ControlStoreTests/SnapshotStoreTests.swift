@@ -12,7 +12,7 @@ struct SnapshotStoreTests {
             id: .random(), keyID: nil, name: name, kind: .checkpoint, number: 3, sandbox: sandbox, parent: parent,
             template: "base", isolation: Isolation(engine: "qemu", accelerator: "tcg", level: .emulatedVM), cpus: 2,
             memoryMiB: 256, diskMiB: 2048, createdAt: Timestamp(milliseconds: 7),
-            capture: CaptureRecord(
+            capture: CaptureReport(
                 capturedAt: Timestamp(milliseconds: 6), pauseMilliseconds: 12.5, phases: ["pages": 3.25],
                 memoryBytes: 1 << 40, diskBytes: 4096),
             metadata: ["k": "v"], isDeleting: isDeleting)

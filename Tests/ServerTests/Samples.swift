@@ -22,7 +22,7 @@ enum Samples {
     private static let isolation = Isolation(engine: "", accelerator: "", level: .hardwareVM)
     private static let report = CreateReport(mode: .warm, totalMilliseconds: 0, phases: [:])
 
-    private static let capture = CaptureResource(
+    private static let capture = CaptureReport(
         capturedAt: time, pauseMilliseconds: 0, phases: [:], memoryBytes: 0, diskBytes: 0)
     private static let sandbox = SandboxResource(
         id: "", name: "", template: "", state: .running, stateReason: "", isolation: isolation, cpus: 1, memoryMiB: 1,

@@ -7,22 +7,9 @@ import Synchronization
 /// Reserving a place (name and count) and taking it are two steps around the making of the machine, so that a name or
 /// a limit can never be overrun by creates that run side by side.
 final class SandboxIndex: Sendable {
-    /// A place kept for a sandbox that is being made.
-    struct Reservation: Sendable {
-        var keyID: String?
-        var name: String?
-    }
-
     private struct State {
         var records: [SandboxID: SandboxRecord] = [:]
-        var pendingNames: Set<String> = []
-        var pendingCounts: [String?: Int] = [:]
-
-        mutating func release(_ reservation: Reservation) {
-            if let name = reservation.name { pendingNames.remove(name) }
-            let left = pendingCounts[reservation.keyID, default: 0] - 1
-            pendingCounts[reservation.keyID] = left > 0 ? left : nil
-        }
+        var reservations = Reservations()
     }
 
     private let state = Mutex(State())
@@ -32,38 +19,24 @@ final class SandboxIndex: Sendable {
     /// - Throws: `conflict` when the name is taken, `resource_exhausted` when the key has `limit` sandboxes.
     func reserve(keyID: String?, name: String?, limit: Int?) throws(MartletError) -> Reservation {
         try state.withLock { state throws(MartletError) in
-            if let name {
-                let isTaken =
-                    state.pendingNames.contains(name)
-                    || state.records.values.contains { $0.name == name && $0.state.isLive }
-                guard !isTaken else {
-                    throw MartletError(
-                        .conflict, "create sandbox: the name '\(name)' is in use", details: ["field": "name"])
-                }
-            }
-            let inUse =
-                state.records.values.count { $0.keyID == keyID && $0.state.isLive }
-                + state.pendingCounts[keyID, default: 0]
-            if let limit, inUse >= limit {
-                throw MartletError(
-                    .resourceExhausted, "create sandbox: this key has all the \(limit) sandboxes it may have",
-                    details: ["limit": "\(limit)", "in_use": "\(inUse)", "scope": "key"])
-            }
-            if let name { state.pendingNames.insert(name) }
-            state.pendingCounts[keyID, default: 0] += 1
-            return Reservation(keyID: keyID, name: name)
+            let records = state.records.values
+            return try state.reservations.reserve(
+                Reservation(keyID: keyID, name: name), limit: limit,
+                inUse: records.count { $0.keyID == keyID && $0.state.isLive },
+                isNameTaken: name != nil && records.contains { $0.name == name && $0.state.isLive },
+                doing: "create sandbox", things: "sandboxes")
         }
     }
 
     /// Gives a kept place back.
     func release(_ reservation: Reservation) {
-        state.withLock { $0.release(reservation) }
+        state.withLock { $0.reservations.release(reservation) }
     }
 
     /// Puts a sandbox in its kept place.
     func commit(_ record: SandboxRecord, for reservation: Reservation) {
         state.withLock { state in
-            state.release(reservation)
+            state.reservations.release(reservation)
             state.records[record.id] = record
         }
     }

@@ -12,7 +12,7 @@ extension SandboxResource {
             diskMiB: record.diskMiB, createdAt: record.createdAt, expiresAt: record.isKept ? nil : record.expiresAt,
             onTimeout: record.onTimeout, metadata: record.metadata, parent: record.parent,
             fromSnapshot: record.fromSnapshot, record: record.isRecorded, pausedAt: record.pausedAt,
-            capture: record.capture.map(CaptureResource.init), create: record.report)
+            capture: record.capture, create: record.report)
     }
 }
 

@@ -14,7 +14,7 @@ struct CapturePlan: Sendable {
     var metadata: [String: String] = [:]
     var idempotency: IdempotencyRecord.Draft?
     /// The place kept for it; a checkpoint has none.
-    var reservation: SnapshotIndex.Reservation?
+    var reservation: Reservation?
 }
 
 extension Sandboxes {

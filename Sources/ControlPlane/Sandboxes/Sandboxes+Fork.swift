@@ -100,7 +100,7 @@ extension Sandboxes {
 
     /// Puts the children that were made on record, all in one transaction, and gives the places of the others back.
     private func settle(
-        _ outcome: ForkOutcome, _ specs: [ForkSpec], _ reservations: [SandboxIndex.Reservation],
+        _ outcome: ForkOutcome, _ specs: [ForkSpec], _ reservations: [Reservation],
         _ parentage: ForkParentage, _ plan: ForkPlan, _ caller: Caller
     ) async -> [Result<SandboxRecord, MartletError>] {
         var made: [Result<SandboxRecord, MartletError>] = specs.indices.map { place in
@@ -132,7 +132,7 @@ extension Sandboxes {
 
     /// The outcomes in the order of asking, with those that never had a place.
     private static func inPlace(
-        _ made: [Result<SandboxRecord, MartletError>], _ places: [Result<SandboxIndex.Reservation, MartletError>]
+        _ made: [Result<SandboxRecord, MartletError>], _ places: [Result<Reservation, MartletError>]
     ) -> [Result<SandboxRecord, MartletError>] {
         var rest = made[...]
         return places.map { place in

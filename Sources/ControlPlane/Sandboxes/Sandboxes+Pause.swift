@@ -90,7 +90,7 @@ extension Sandboxes {
             }
             let stepped = index.step(id, through: .paused) { record in
                 record.pausedAt = report.capturedAt
-                record.capture = CaptureRecord(report)
+                record.capture = report
             }
             guard let paused = stepped?.after else { throw wrongState("pause sandbox", id) }
             await save(id)

@@ -7,23 +7,10 @@ import Synchronization
 /// What is being made from a snapshot, or read from it, pins it; one that is to go leaves when nothing pins it and no
 /// sandbox made from it is left.
 final class SnapshotIndex: Sendable {
-    /// A place kept for a snapshot that is being taken.
-    struct Reservation: Sendable {
-        var keyID: String?
-        var name: String?
-    }
-
     private struct State {
         var records: [SnapshotID: SnapshotRecord] = [:]
         var pins: [SnapshotID: Int] = [:]
-        var pendingNames: Set<String> = []
-        var pendingCounts: [String?: Int] = [:]
-
-        mutating func release(_ reservation: Reservation) {
-            if let name = reservation.name { pendingNames.remove(name) }
-            let left = pendingCounts[reservation.keyID, default: 0] - 1
-            pendingCounts[reservation.keyID] = left > 0 ? left : nil
-        }
+        var reservations = Reservations()
     }
 
     private let state = Mutex(State())
@@ -33,38 +20,24 @@ final class SnapshotIndex: Sendable {
     /// - Throws: `conflict` when the name is taken, `resource_exhausted` when the key has `limit` snapshots.
     func reserve(keyID: String?, name: String?, limit: Int?) throws(MartletError) -> Reservation {
         try state.withLock { state throws(MartletError) in
-            if let name {
-                let isTaken =
-                    state.pendingNames.contains(name)
-                    || state.records.values.contains { $0.name == name && !$0.isDeleting }
-                guard !isTaken else {
-                    throw MartletError(
-                        .conflict, "take snapshot: the name '\(name)' is in use", details: ["field": "name"])
-                }
-            }
-            let inUse =
-                state.records.values.count { $0.keyID == keyID && !$0.isDeleting && $0.kind != .checkpoint }
-                + state.pendingCounts[keyID, default: 0]
-            if let limit, inUse >= limit {
-                throw MartletError(
-                    .resourceExhausted, "take snapshot: this key has all the \(limit) snapshots it may have",
-                    details: ["limit": "\(limit)", "in_use": "\(inUse)", "scope": "key"])
-            }
-            if let name { state.pendingNames.insert(name) }
-            state.pendingCounts[keyID, default: 0] += 1
-            return Reservation(keyID: keyID, name: name)
+            let records = state.records.values
+            return try state.reservations.reserve(
+                Reservation(keyID: keyID, name: name), limit: limit,
+                inUse: records.count { $0.keyID == keyID && !$0.isDeleting && $0.kind != .checkpoint },
+                isNameTaken: name != nil && records.contains { $0.name == name && !$0.isDeleting },
+                doing: "take snapshot", things: "snapshots")
         }
     }
 
     /// Gives a kept place back.
     func release(_ reservation: Reservation) {
-        state.withLock { $0.release(reservation) }
+        state.withLock { $0.reservations.release(reservation) }
     }
 
     /// Puts a snapshot in its kept place, if it needed one.
     func commit(_ record: SnapshotRecord, for reservation: Reservation?) {
         state.withLock { state in
-            if let reservation { state.release(reservation) }
+            if let reservation { state.reservations.release(reservation) }
             state.records[record.id] = record
         }
     }

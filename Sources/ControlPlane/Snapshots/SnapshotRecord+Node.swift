@@ -3,15 +3,6 @@ import MartletAPI
 import Node
 import SandboxModel
 
-extension CaptureRecord {
-    /// What a node tells of a capture, as it is kept.
-    init(_ report: CaptureReport) {
-        self.init(
-            capturedAt: report.capturedAt, pauseMilliseconds: report.pauseMilliseconds, phases: report.phases,
-            memoryBytes: report.memoryBytes, diskBytes: report.diskBytes)
-    }
-}
-
 extension SnapshotRecord {
     /// What a node tells of a snapshot, and what it is kept as.
     init(
@@ -22,16 +13,7 @@ extension SnapshotRecord {
             id: snapshot.id, keyID: keyID, name: name, kind: kind, number: number, sandbox: snapshot.sandbox,
             parent: parent, template: snapshot.template, isolation: snapshot.isolation, cpus: snapshot.shape.cpus,
             memoryMiB: snapshot.shape.memoryMiB, diskMiB: snapshot.diskMiB, createdAt: .now,
-            capture: CaptureRecord(snapshot.report), metadata: metadata)
-    }
-}
-
-extension CaptureResource {
-    /// The record as clients see it.
-    init(_ record: CaptureRecord) {
-        self.init(
-            capturedAt: record.capturedAt, pauseMilliseconds: record.pauseMilliseconds, phases: record.phases,
-            memoryBytes: record.memoryBytes, diskBytes: record.diskBytes)
+            capture: snapshot.report, metadata: metadata)
     }
 }
 

@@ -73,7 +73,7 @@ package struct Snapshots: Sendable {
     }
 
     /// Keeps a place for a snapshot of the caller's.
-    func reserve(name: String?, caller: Caller) throws(MartletError) -> SnapshotIndex.Reservation {
+    func reserve(name: String?, caller: Caller) throws(MartletError) -> Reservation {
         try shelf.snapshots.reserve(
             keyID: caller.keyID, name: name, limit: caller.keyID == nil ? nil : configuration.maxSnapshotsPerKey)
     }
@@ -107,22 +107,15 @@ package struct Snapshots: Sendable {
     ///
     /// - Throws: `invalid_argument` for a cursor or limit that is none.
     package func list(_ filter: SnapshotFilter, caller: Caller) throws(MartletError) -> Page<SnapshotResource> {
-        guard (1...1000).contains(filter.limit) else {
-            throw .invalid("limit", "\(filter.limit) is outside 1...1000")
-        }
-        let start = try filter.cursor.map { text throws(MartletError) in try SnapshotCursor(text) }
         let sandbox = filter.sandbox.map { (try? sandboxes.find($0, caller: caller))?.id.rawValue ?? $0 }
-        let found = shelf.snapshots.all
+        let visible = shelf.snapshots.all
             .filter { caller.isAdmin || $0.keyID == caller.keyID }
             .filter { sandbox == nil || $0.sandbox.rawValue == sandbox }
-            .filter(filter.matches)
-            .map { (cursor: SnapshotCursor($0), record: $0) }
-            .filter { item in start.map { $0.isBefore(item.cursor) } ?? true }
-            .sorted { $0.cursor.isBefore($1.cursor) }
-        let page = found.prefix(filter.limit)
-        return Page(
-            items: page.map { resource($0.record, caller: caller) },
-            nextCursor: found.count > page.count ? page.last?.cursor.text : nil)
+        return try Page.newestFirst(
+            visible.filter(filter.matches), limit: filter.limit, after: filter.cursor,
+            isID: { SnapshotID(rawValue: $0) != nil },
+            position: { ListPosition(createdAt: $0.createdAt, id: $0.id.rawValue) },
+            item: { resource($0, caller: caller) })
     }
 
     /// The checkpoints of a recording sandbox, oldest first.

@@ -1,6 +1,7 @@
 import ArgumentParser
 import MartletAPI
 import MartletClient
+import SandboxModel
 
 /// Pauses sandboxes.
 struct PauseCommand: AsyncParsableCommand {

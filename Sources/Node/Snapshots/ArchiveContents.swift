@@ -28,7 +28,7 @@ struct ArchiveContents: Sendable {
         for (source, name) in [(capture.directory, "snapshot"), (base, "base")] {
             try StoreFiles.makeDirectory("\(directory)/\(name)")
             for file in StoreFiles.list(source) {
-                try BaseStore.linkOrCopy("\(source)/\(file)", "\(directory)/\(name)/\(file)")
+                try StoreFiles.linkOrCopy("\(source)/\(file)", "\(directory)/\(name)/\(file)")
             }
         }
         try elideZeros("\(directory)/snapshot/pages")
@@ -43,7 +43,7 @@ struct ArchiveContents: Sendable {
     /// Replaces the link to a page file by a copy in which pages of zeros are holes.
     private static func elideZeros(_ path: String) throws {
         let copy = path + ".sparse"
-        try BaseStore.copySparse(path, copy)
+        try StoreFiles.copySparse(path, copy)
         try StoreFiles.setMode(copy, 0o600)
         try StoreFiles.digHoles(copy)
         try SystemError.check(clinux_rename(copy, path), "rename", path)

@@ -69,7 +69,7 @@ struct BaseStore: Sendable {
             for (index, disk) in image.baseDisks.enumerated() { sources["disk-\(index)"] = disk }
             var files: [String: Int64] = [:]
             for (name, source) in sources {
-                try BaseStore.linkOrCopy(source, "\(staged)/\(name)")
+                try StoreFiles.linkOrCopy(source, "\(staged)/\(name)")
                 files[name] = FileStamp(path: "\(staged)/\(name)")?.size
             }
             try seal(
@@ -125,7 +125,7 @@ struct BaseStore: Sendable {
         merged.pages = nil
         let copy = "\(directory)/.memory-\(RandomID.make(prefix: "b"))"
         defer { unlink(copy) }
-        try BaseStore.copySparse(image.memory, copy, flushes: false)
+        try StoreFiles.copySparse(image.memory, copy, flushes: false)
         try StoreFiles.setMode(copy, 0o600)
         try PageFile.apply(pages, toImage: Descriptor.open(copy, O_RDWR))
         try StoreFiles.setMode(copy, 0o444)
@@ -176,42 +176,4 @@ struct BaseStore: Sendable {
             try? StoreFiles.remove("\(directory)/\(name)")
         }
     }
-
-    /// Makes a file that is never written appear elsewhere.
-    static func linkOrCopy(_ source: String, _ target: String) throws {
-        if link(source, target) == 0 { return }
-        guard errno == EXDEV || errno == EPERM || errno == EMLINK else {
-            throw SystemError("link", target, errno: errno)
-        }
-        try copySparse(source, target)
-    }
-
-    /// Copies a file with its holes.
-    static func copySparse(_ source: String, _ target: String, flushes: Bool = true) throws(SystemError) {
-        let from = try Descriptor.open(source, O_RDONLY)
-        let to = try Descriptor.open(target, O_RDWR | O_CREAT | O_EXCL)
-        let size = lseek(from.number, 0, SEEK_END)
-        guard ftruncate(to.number, size) == 0 else { throw SystemError("truncate", target, errno: errno) }
-        var offset = 0
-        while offset < size {
-            let data = lseek(from.number, offset, seekData)
-            if data < 0 { break }
-            let hole = lseek(from.number, data, seekHole)
-            var position = data
-            lseek(from.number, data, SEEK_SET)
-            lseek(to.number, data, SEEK_SET)
-            while position < hole {
-                let count = clinux_copy_file_range(from.number, to.number, hole - position)
-                if try SystemError.check(count, "copy", target) == 0 { break }
-                position += Int(count)
-            }
-            offset = hole
-        }
-        if flushes { try to.synchronize() }
-        try StoreFiles.setMode(target, 0o444)
-    }
 }
-
-/// `SEEK_DATA` and `SEEK_HOLE` of the kernel's headers, which the Glibc module does not export.
-private let seekData: Int32 = 3
-private let seekHole: Int32 = 4

@@ -45,19 +45,18 @@ struct ImportedSnapshot: Sendable {
     /// sandboxes of a template.
     private func keepBase(_ manifest: BaseStore.Manifest, in store: SnapshotStore) throws -> String {
         let home = "\(tree)/base"
+        let contents = try manifest.files.keys.sorted().map { name in
+            (name: name, digest: try Digest.hex(ofSparseFile: "\(home)/\(name)"))
+        }
         if (try? store.bases.find(manifest.digest)) != nil {
             let known = store.bases.path(manifest.digest)
-            let names = manifest.files.keys
-            if try names.allSatisfy({ try ImportedSnapshot.areEqual("\(home)/\($0)", "\(known)/\($0)") }) {
-                return manifest.digest
+            let isSame = contents.allSatisfy { file in
+                (try? Digest.hex(ofSparseFile: "\(known)/\(file.name)")) == file.digest
             }
-        }
-        var contents: [String] = []
-        for name in manifest.files.keys.sorted() {
-            contents += [name, try Digest.hex(ofSparseFile: "\(home)/\(name)")]
+            if isSame { return manifest.digest }
         }
         var renamed = manifest
-        renamed.digest = "import-\(Digest.hex(of: contents))"
+        renamed.digest = "import-\(Digest.hex(of: contents.flatMap { [$0.name, $0.digest] }))"
         if try store.bases.find(renamed.digest) == nil {
             try StoreFiles.remove("\(home)/\(BaseStore.manifestName)")
             for name in manifest.files.keys {
@@ -67,12 +66,5 @@ struct ImportedSnapshot: Sendable {
             try store.bases.seal(renamed, home)
         }
         return renamed.digest
-    }
-
-    private static func areEqual(_ left: String, _ right: String) throws -> Bool {
-        guard let first = FileStamp(path: left), let second = FileStamp(path: right), first.size == second.size else {
-            return false
-        }
-        return try Digest.hex(ofSparseFile: left) == Digest.hex(ofSparseFile: right)
     }
 }

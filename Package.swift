@@ -26,6 +26,10 @@ func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
 extension Target.Dependency {
     static let nioCore = product(name: "NIOCore", package: "swift-nio")
     static let nioPosix = product(name: "NIOPosix", package: "swift-nio")
+    static let nioTLS = product(name: "NIOTLS", package: "swift-nio")
+    static let nioSSL = product(name: "NIOSSL", package: "swift-nio-ssl")
+    static let x509 = product(name: "X509", package: "swift-certificates")
+    static let asn1 = product(name: "SwiftASN1", package: "swift-asn1")
     static let nioHTTP1 = product(name: "NIOHTTP1", package: "swift-nio")
     static let logging = product(name: "Logging", package: "swift-log")
     static let metrics = product(name: "Metrics", package: "swift-metrics")
@@ -51,11 +55,14 @@ let package = Package(
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", exact: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-asn1", exact: "1.7.4"),
+        .package(url: "https://github.com/apple/swift-certificates", exact: "1.21.1"),
         .package(url: "https://github.com/apple/swift-crypto", exact: "4.5.2"),
         .package(url: "https://github.com/apple/swift-http-types", exact: "1.8.0"),
         .package(url: "https://github.com/apple/swift-log", exact: "1.16.2"),
         .package(url: "https://github.com/apple/swift-metrics", exact: "2.13.0"),
         .package(url: "https://github.com/apple/swift-nio", exact: "2.101.2"),
+        .package(url: "https://github.com/apple/swift-nio-ssl", exact: "2.37.6"),
         .package(url: "https://github.com/apple/swift-system", exact: "1.8.1"),
         .package(url: "https://github.com/groue/GRDB.swift", exact: "7.10.0"),
         .package(url: "https://github.com/hummingbird-project/hummingbird", exact: "2.28.1", traits: []),
@@ -81,9 +88,15 @@ let package = Package(
             ]),
         room("ImageStore", ["SandboxModel", "LinuxSystem", .yams, .crypto, .subprocess, .systemPackage, .logging]),
         room(
+            "HostNetwork",
+            [
+                "SandboxModel", "LinuxSystem", "CLinux", .nioCore, .nioPosix, .nioHTTP1, .nioTLS, .nioSSL, .x509, .asn1,
+                .crypto, .logging, .lifecycle,
+            ]),
+        room(
             "Node",
             [
-                "SandboxEngine", "SandboxModel", "ImageStore", "LinuxSystem", "CLinux", "GuestClient", "GuestProtocol",
+                "SandboxEngine", "SandboxModel", "ImageStore", "HostNetwork", "LinuxSystem", "CLinux", "GuestClient", "GuestProtocol",
                 .nioPosix, .logging, .metrics, .lifecycle,
             ]),
         room("ControlStore", ["SandboxModel", .grdb, .crypto]),
@@ -101,7 +114,7 @@ let package = Package(
             "MartletCommands",
             [
                 "MartletClient", "MartletAPI", "MartletBench", "Server", "ControlPlane", "ControlStore", "Node",
-                "QEMUEngine", "SandboxEngine", "SandboxModel", "GuestProtocol", "ImageStore", "LinuxSystem", "CLinux",
+                "HostNetwork", "QEMUEngine", "SandboxEngine", "SandboxModel", "GuestProtocol", "ImageStore", "LinuxSystem", "CLinux",
                 .arguments, .logging, .metrics, .lifecycle, .unixSignals, .nioCore, .nioPosix,
             ]),
         .executableTarget(name: "martlet", dependencies: ["MartletCommands"], swiftSettings: settings),
@@ -118,9 +131,15 @@ let package = Package(
                 .logging,
             ]),
         tests(
+            "HostNetworkTests",
+            [
+                "HostNetwork", "SandboxModel", "LinuxSystem", "CLinux", .nioCore, .nioPosix, .nioHTTP1, .nioSSL, .x509,
+                .asn1, .crypto, .logging,
+            ]),
+        tests(
             "NodeTests",
             [
-                "Node", "QEMUEngine", "SandboxEngine", "ImageStore", "GuestClient", "GuestProtocol", "SandboxModel",
+                "Node", "HostNetwork", "QEMUEngine", "SandboxEngine", "ImageStore", "GuestClient", "GuestProtocol", "SandboxModel",
                 "LinuxSystem", .nioCore, .nioPosix, .lifecycle, .logging,
             ]),
         tests(

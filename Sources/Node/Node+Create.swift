@@ -16,6 +16,7 @@ extension Node {
     }
 
     private func createAdmitted(_ spec: SandboxSpec) async throws -> NodeSandbox {
+        try check(spec.network)
         var watch = Stopwatch()
         let (image, wasBaked) = try await preparedImage(for: spec)
         watch.lap(wasBaked ? "bake" : "prepare")

@@ -113,7 +113,8 @@ extension Node {
     }
 
     private func make(_ child: ForkSpec, from source: ForkImage) async throws -> NodeSandbox {
-        try await admitted {
+        try check(child.network)
+        return try await admitted {
             var watch = Stopwatch()
             var environment = child.environment
             if child.inheritsEnvironment {

@@ -38,8 +38,11 @@ extension Node {
         return report
     }
 
-    package func resume(_ id: SandboxID, from source: ResumeSource) async throws -> NodeSandbox {
-        try await lock(for: id).withLock {
+    package func resume(
+        _ id: SandboxID, from source: ResumeSource, network: SandboxNetwork
+    ) async throws -> NodeSandbox {
+        try check(network)
+        return try await lock(for: id).withLock {
             switch source {
             case .memory: try await self.resumeFromMemory(id)
             case .disk: try await self.resumeFromDisk(id)

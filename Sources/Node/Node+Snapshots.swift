@@ -115,8 +115,11 @@ extension Node {
         MartletError(.notFound, "snapshot: \(id): there is none of that id on this host")
     }
 
-    package func rewind(_ id: SandboxID, to snapshot: SnapshotID) async throws -> NodeSandbox {
-        try await lock(for: id).withLock {
+    package func rewind(
+        _ id: SandboxID, to snapshot: SnapshotID, network: SandboxNetwork
+    ) async throws -> NodeSandbox {
+        try check(network)
+        return try await lock(for: id).withLock {
             try await self.withSnapshot(snapshot) { try await self.rewindAlone(id, $0) }
         }
     }

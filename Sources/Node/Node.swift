@@ -23,6 +23,10 @@ package actor Node: NodeService, Service {
 
     package nonisolated let events: AsyncStream<NodeEvent>
     let eventSink: AsyncStream<NodeEvent>.Continuation
+    package nonisolated let denials: AsyncStream<NodeDenial>
+    let denialSink: AsyncStream<NodeDenial>.Continuation
+    /// Denials that wait to be taken, at most.
+    private static let maxDenials = 4096
 
     let store: SnapshotStore
     var running: [SandboxID: RunningSandbox] = [:]
@@ -50,6 +54,7 @@ package actor Node: NodeService, Service {
         self.images = images
         self.logger = logger
         (events, eventSink) = AsyncStream.makeStream()
+        (denials, denialSink) = AsyncStream.makeStream(bufferingPolicy: .bufferingOldest(Node.maxDenials))
         (refillSignals, refillSignal) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1))
         store = try SnapshotStore(root: configuration.directory)
         try FileManager.default.createDirectory(
@@ -129,7 +134,8 @@ package actor Node: NodeService, Service {
             kernel: HostFacts.kernelRelease, cpus: HostFacts.processors, memoryBytes: memory.total,
             memoryAvailableBytes: memory.available,
             diskAvailableBytes: HostFacts.diskAvailable(at: configuration.directory), sandboxes: running.count,
-            maxSandboxes: configuration.maxSandboxes, engines: found, pools: poolReports())
+            maxSandboxes: configuration.maxSandboxes, engines: found, pools: poolReports(),
+            network: .unavailable(reason: "not set up"))
     }
 
     // MARK: Machines

@@ -1,4 +1,5 @@
 import GuestClient
+import HostNetwork
 import SandboxModel
 
 /// What a node is asked to make.
@@ -14,10 +15,12 @@ package struct SandboxSpec: Sendable {
     package var hostname: String
     /// `auto` or an engine's name.
     package var isolation: String
+    package var network: SandboxNetwork
 
     package init(
         id: SandboxID, template: String, cpus: Int? = nil, memoryMiB: Int? = nil, diskMiB: Int? = nil,
-        environment: [String] = [], hostname: String, isolation: String = "auto"
+        environment: [String] = [], hostname: String, isolation: String = "auto",
+        network: SandboxNetwork = .closed
     ) {
         self.id = id
         self.template = template
@@ -27,6 +30,7 @@ package struct SandboxSpec: Sendable {
         self.environment = environment
         self.hostname = hostname
         self.isolation = isolation
+        self.network = network
     }
 }
 
@@ -42,10 +46,13 @@ package struct NodeSandbox: Sendable {
     package var isAdopted: Bool
     /// `running` or `paused`.
     package var state: SandboxState
+    /// Where its traffic comes from on the host, while it runs; another one in each machine it goes on in. nil where
+    /// it has no network card.
+    package var networkAddress: IPv4Address?
 
     package init(
         id: SandboxID, template: String, isolation: Isolation, shape: MachineShape, diskMiB: Int,
-        report: CreateReport, isAdopted: Bool, state: SandboxState = .running
+        report: CreateReport, isAdopted: Bool, state: SandboxState = .running, networkAddress: IPv4Address? = nil
     ) {
         self.id = id
         self.template = template
@@ -55,6 +62,7 @@ package struct NodeSandbox: Sendable {
         self.report = report
         self.isAdopted = isAdopted
         self.state = state
+        self.networkAddress = networkAddress
     }
 }
 
@@ -62,6 +70,17 @@ package struct NodeSandbox: Sendable {
 package enum NodeEvent: Sendable {
     /// The sandbox's machine ended without being asked to.
     case ended(SandboxID, reason: String)
+}
+
+/// Something a sandbox tried to reach and was refused.
+package struct NodeDenial: Sendable {
+    package var sandbox: SandboxID
+    package var denial: NetworkDenial
+
+    package init(sandbox: SandboxID, denial: NetworkDenial) {
+        self.sandbox = sandbox
+        self.denial = denial
+    }
 }
 
 /// How a template build goes on.
@@ -150,6 +169,13 @@ package struct NodeEngine: Sendable {
     }
 }
 
+/// The network a node has for its sandboxes.
+package enum NodeNetwork: Sendable {
+    case available(HostNetworkReport)
+    /// Sandboxes have no network card.
+    case unavailable(reason: String)
+}
+
 /// A node's state in numbers.
 package struct NodeReport: Sendable {
     package var kernel: String
@@ -161,10 +187,11 @@ package struct NodeReport: Sendable {
     package var maxSandboxes: Int
     package var engines: [NodeEngine]
     package var pools: [PoolReport]
+    package var network: NodeNetwork
 
     package init(
         kernel: String, cpus: Int, memoryBytes: UInt64, memoryAvailableBytes: UInt64, diskAvailableBytes: UInt64,
-        sandboxes: Int, maxSandboxes: Int, engines: [NodeEngine], pools: [PoolReport]
+        sandboxes: Int, maxSandboxes: Int, engines: [NodeEngine], pools: [PoolReport], network: NodeNetwork
     ) {
         self.kernel = kernel
         self.cpus = cpus
@@ -175,6 +202,7 @@ package struct NodeReport: Sendable {
         self.maxSandboxes = maxSandboxes
         self.engines = engines
         self.pools = pools
+        self.network = network
     }
 }
 
@@ -183,7 +211,8 @@ package protocol NodeService: Sendable {
     /// Makes a sandbox; returns once its guest has confirmed the thaw. Whatever was begun is undone on failure.
     ///
     /// - Throws: `not_found` (template), `failed_precondition` (template not built or corrupt), `invalid_argument`
-    ///   (size), `resource_exhausted` (limits, disk full), `unsupported` (engine), `unavailable`.
+    ///   (size), `resource_exhausted` (limits, disk full), `unsupported` (engine, or a network policy other than none
+    ///   where there is no network), `unavailable`.
     func create(_ spec: SandboxSpec) async throws -> NodeSandbox
 
     /// Ends a sandbox and removes all it held. Returns when nothing is left.
@@ -217,7 +246,7 @@ package protocol NodeService: Sendable {
     ///   any more or is damaged; `resource_exhausted`; `unavailable` when the guest does not confirm the thaw. It is
     ///   still paused then.
     ///   From its disk, neither its memory nor what this host is matters.
-    func resume(_ id: SandboxID, from source: ResumeSource) async throws -> NodeSandbox
+    func resume(_ id: SandboxID, from source: ResumeSource, network: SandboxNetwork) async throws -> NodeSandbox
 
     /// Captures a running or paused sandbox under an id of its own; a running one goes on.
     ///
@@ -236,7 +265,7 @@ package protocol NodeService: Sendable {
     /// is as it was if this fails.
     ///
     /// - Throws: `not_found` (sandbox, snapshot), `failed_precondition`, `resource_exhausted`, `unavailable`.
-    func rewind(_ id: SandboxID, to snapshot: SnapshotID) async throws -> NodeSandbox
+    func rewind(_ id: SandboxID, to snapshot: SnapshotID, network: SandboxNetwork) async throws -> NodeSandbox
 
     /// All snapshots on the node.
     func snapshots() async -> [NodeSnapshot]
@@ -261,8 +290,25 @@ package protocol NodeService: Sendable {
         as id: SnapshotID, from source: @escaping @Sendable () async throws -> [UInt8]?
     ) async throws -> NodeSnapshot
 
+    /// Puts another network in force for a running sandbox, at once and as a whole: connections that it does not allow
+    /// end. Programs started from now on find the placeholders of new secrets in their environment.
+    ///
+    /// A daemon that takes a sandbox over puts its policy in force by itself, but knows no secrets: they are given back
+    /// to it this way.
+    /// - Throws: `not_found`; `failed_precondition` while it is paused; `unsupported` where it has no network card.
+    func setNetwork(of id: SandboxID, _ network: SandboxNetwork) async throws
+
+    /// What a running sandbox has sent and received since it has the machine it runs in.
+    ///
+    /// - Throws: `not_found`; `failed_precondition` while it is paused; `unsupported` where it has no network card.
+    func networkCounters(of id: SandboxID) async throws -> NetworkCounters
+
     /// What the node notices on its own; one consumer.
     var events: AsyncStream<NodeEvent> { get }
+
+    /// What sandboxes were refused; one consumer. Bounded: a consumer that is too slow misses some, instead of being
+    /// sent a guest's flood.
+    var denials: AsyncStream<NodeDenial> { get }
 
     /// Engines, capacity, pools.
     func report() async -> NodeReport

@@ -62,12 +62,18 @@ package struct ForkSpec: Sendable {
     /// Whether processes started from now on have the source's environment too. Those that run keep theirs in any
     /// case: it is in their memory.
     package var inheritsEnvironment: Bool
+    /// Its own; nothing of the source's is inherited, its secrets least of all.
+    package var network: SandboxNetwork
 
-    package init(id: SandboxID, hostname: String, environment: [String] = [], inheritsEnvironment: Bool = false) {
+    package init(
+        id: SandboxID, hostname: String, environment: [String] = [], inheritsEnvironment: Bool = false,
+        network: SandboxNetwork = .closed
+    ) {
         self.id = id
         self.hostname = hostname
         self.environment = environment
         self.inheritsEnvironment = inheritsEnvironment
+        self.network = network
     }
 }
 

@@ -45,7 +45,7 @@ extension TestNode {
         return captureReport()
     }
 
-    func resume(_ id: SandboxID, from source: ResumeSource) async throws -> NodeSandbox {
+    func resume(_ id: SandboxID, from source: ResumeSource, network: SandboxNetwork) async throws -> NodeSandbox {
         try await begin(.resume)
         if source == .memory, try machine(id).connection != nil {
             throw MartletError(.failedPrecondition, "resume: \(id): it runs")
@@ -53,12 +53,19 @@ extension TestNode {
         return try await restart(id, mode: source == .memory ? .restored : .booted)
     }
 
-    func rewind(_ id: SandboxID, to snapshot: SnapshotID) async throws -> NodeSandbox {
+    func rewind(_ id: SandboxID, to snapshot: SnapshotID, network: SandboxNetwork) async throws -> NodeSandbox {
         try await begin(.rewind)
         guard state.withLock({ $0.snapshots[snapshot] }) != nil else {
             throw MartletError(.notFound, "rewind: snapshot \(snapshot) is not on this node")
         }
         return try await restart(id, mode: .restored)
+    }
+
+    func setNetwork(of id: SandboxID, _ network: SandboxNetwork) async throws { _ = try machine(id) }
+
+    func networkCounters(of id: SandboxID) async throws -> NetworkCounters {
+        _ = try machine(id)
+        return NetworkCounters()
     }
 
     func snapshot(_ id: SandboxID, as spec: SnapshotSpec) async throws -> NodeSnapshot {

@@ -79,6 +79,8 @@ final class TestNode: NodeService {
         return stream
     }
 
+    let denials = AsyncStream<NodeDenial> { _ in }
+
     func create(_ spec: SandboxSpec) async throws -> NodeSandbox {
         let (gate, failure) = state.withLock { ($0.createGate, $0.createFailure) }
         await gate?()
@@ -156,7 +158,7 @@ final class TestNode: NodeService {
             ],
             pools: (try? MachineShape(cpus: 1, memoryMiB: 256)).map {
                 [PoolReport(template: "base", shape: $0, shells: 1, warm: 2, targetShells: 2, targetWarm: 3)]
-            } ?? [])
+            } ?? [], network: .unavailable(reason: "there is none in tests"))
     }
 
     func templates() async throws -> [NodeTemplate] {

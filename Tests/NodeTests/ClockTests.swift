@@ -113,7 +113,7 @@ import Testing
             let report = try await fixture.node.pause(sandbox.id)
             try await Task.sleep(for: .seconds(2))
             let begin = ClockTests.now()
-            let resumed = try await fixture.node.resume(sandbox.id, from: .memory)
+            let resumed = try await fixture.node.resume(sandbox.id, from: .memory, network: .closed)
             try await ClockTests.check(fixture, resumed, thawedAfter: begin)
             let captured = Double(report.capturedAt.milliseconds)
             for stamp in try await ClockTests.stamps(fixture, resumed) {

@@ -52,11 +52,11 @@ import Testing
             // After a pause the other ends have only waited.
             let snapshot = try await fixture.node.snapshot(parent.id, as: SnapshotSpec(id: .random()))
             _ = try await fixture.node.pause(parent.id)
-            let resumed = try await fixture.node.resume(parent.id, from: .memory)
+            let resumed = try await fixture.node.resume(parent.id, from: .memory, network: .closed)
             #expect(try await fixture.ask("exchange", in: resumed) == "alive alive alive alive alive alive")
             #expect(try await fixture.ask("blocked", in: resumed) == "waiting")
             // Taken back in time, it knows less of its connections than the other ends do.
-            let rewound = try await fixture.node.rewind(parent.id, to: snapshot.id)
+            let rewound = try await fixture.node.rewind(parent.id, to: snapshot.id, network: .closed)
             try await ConnectionTests.expectCutOff(rewound, fixture)
             try await fixture.node.removeSnapshot(snapshot.id)
             try await fixture.destroy(children + [parent])

@@ -65,7 +65,7 @@ import Testing
             // Merging went on all the while: what is left does not grow with the number of forks.
             #expect(fixture.layers() < 24, "\(fixture.layers()) layers")
             // And the disk alone, after it was flushed: every whole line there is follows on the one before.
-            let booted = try await fixture.node.resume(parent.id, from: .disk)
+            let booted = try await fixture.node.resume(parent.id, from: .disk, network: .closed)
             let check = """
                 import sqlite3
                 lines = open('/root/log').read().splitlines()
@@ -137,7 +137,7 @@ import Testing
                 """, in: sandbox)
             for cycle in 1...100 {
                 _ = try await fixture.node.pause(sandbox.id)
-                _ = try await fixture.node.resume(sandbox.id, from: .memory)
+                _ = try await fixture.node.resume(sandbox.id, from: .memory, network: .closed)
                 let cycles = try await fixture.ask("\(cycle)", in: sandbox)
                 #expect(cycles == (1...cycle).map(String.init).joined(separator: " "))
                 guard cycle % 10 == 0 else { continue }

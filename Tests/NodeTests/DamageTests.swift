@@ -84,10 +84,10 @@ import Testing
                 #expect(try await fixture.output(of: "cat", "/run/here", "/root/here", in: child) == "memory\ndisk")
                 // Its memory cannot be had any more; what is on its disk can.
                 await DamageTests.expect("damaged", "paused") {
-                    _ = try await fixture.node.resume(paused, from: .memory)
+                    _ = try await fixture.node.resume(paused, from: .memory, network: .closed)
                 }
                 #expect(await fixture.node.sandboxes().first { $0.id == paused }?.state == .paused)
-                let booted = try await fixture.node.resume(paused, from: .disk)
+                let booted = try await fixture.node.resume(paused, from: .disk, network: .closed)
                 #expect(try await fixture.output(of: "cat", "/root/here", in: booted) == "disk")
                 // A damaged snapshot can be removed like any other.
                 for id in listed { try await fixture.node.removeSnapshot(id) }
@@ -147,10 +147,10 @@ import Testing
                 let child = try await fixture.fork(.snapshot(snapshots["same"]!))[0]
                 #expect(try await fixture.output(of: "cat", "/run/here", in: child) == "memory")
                 await DamageTests.expect("incompatible", "paused") {
-                    _ = try await fixture.node.resume(paused, from: .memory)
+                    _ = try await fixture.node.resume(paused, from: .memory, network: .closed)
                 }
                 // A disk fits everywhere.
-                let booted = try await fixture.node.resume(paused, from: .disk)
+                let booted = try await fixture.node.resume(paused, from: .disk, network: .closed)
                 #expect(try await fixture.output(of: "cat", "/root/here", in: booted) == "disk")
                 try await fixture.destroy(child, booted)
             }

@@ -88,17 +88,17 @@ import Testing
             #expect(await fixture.node.sandboxes().first { $0.id == parent.id }?.state == .paused)
             let snapshot = try await fixture.node.snapshot(parent.id, as: SnapshotSpec(id: .random()))
             #expect(snapshot.report.capturedAt == report.capturedAt)
-            let resumed = try await fixture.node.resume(parent.id, from: .memory)
+            let resumed = try await fixture.node.resume(parent.id, from: .memory, network: .closed)
             try await GenerationTests.mark(resumed, 2, fixture)
             #expect(try await GenerationTests.marks(resumed, fixture) == GenerationTests.expected(1...2))
             let named = try await fixture.fork(.snapshot(snapshot.id))[0]
             #expect(try await GenerationTests.marks(named, fixture) == GenerationTests.expected(1...1))
             // Back to before the second line, while paused.
             _ = try await fixture.node.pause(parent.id)
-            let back = try await fixture.node.rewind(parent.id, to: snapshot.id)
+            let back = try await fixture.node.rewind(parent.id, to: snapshot.id, network: .closed)
             #expect(try await GenerationTests.marks(back, fixture) == GenerationTests.expected(1...1))
             await #expect(throws: MartletError.self) {
-                try await fixture.node.rewind(children[0].id, to: snapshot.id)
+                try await fixture.node.rewind(children[0].id, to: snapshot.id, network: .closed)
             }
             try await fixture.node.removeSnapshot(snapshot.id)
             // What stands on a snapshot that is gone has all it needs.

@@ -126,9 +126,9 @@ import Testing
             _ = try await fixture.node.pause(parent.id)
             let child = try await fixture.fork(.sandbox(parent.id))[0]
             #expect(try await fixture.shell(look, in: child) == "none C.UTF-8 none")
-            let resumed = try await fixture.node.resume(parent.id, from: .memory)
+            let resumed = try await fixture.node.resume(parent.id, from: .memory, network: .closed)
             #expect(try await fixture.shell(look, in: resumed) == "\(secret) C.UTF-8 none")
-            let back = try await fixture.node.rewind(parent.id, to: snapshot.id)
+            let back = try await fixture.node.rewind(parent.id, to: snapshot.id, network: .closed)
             #expect(try await fixture.shell(look, in: back) == "\(secret) C.UTF-8 none")
             try await fixture.destroy(child, parent)
         }

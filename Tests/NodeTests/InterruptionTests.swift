@@ -31,11 +31,11 @@ import Testing
             _ = try await fixture.node.pause(parent.id)
             made += try await fixture.fork(.sandbox(parent.id))
             let error = await #expect(throws: MartletError.self) {
-                try await fixture.node.resume(parent.id, from: .memory)
+                try await fixture.node.resume(parent.id, from: .memory, network: .closed)
             }
             #expect(error?.code == .resourceExhausted)
             try await fixture.destroy(made)
-            _ = try await fixture.node.resume(parent.id, from: .memory)
+            _ = try await fixture.node.resume(parent.id, from: .memory, network: .closed)
             #expect(try await fixture.output(of: "cat", "/run/here", in: parent) == "here")
             try await fixture.destroy(parent)
         }
@@ -54,7 +54,7 @@ import Testing
             #expect(Set(await fixture.node.snapshots().map(\.id)) == Set(ids))
             async let children = fixture.fork(.snapshot(ids[3]), 2)
             try await fixture.node.removeSnapshot(ids[0])
-            let back = try await fixture.node.rewind(sandbox.id, to: ids[2])
+            let back = try await fixture.node.rewind(sandbox.id, to: ids[2], network: .closed)
             for sandbox in try await children + [back] {
                 #expect(
                     try await fixture.shell("sha256sum < /run/much | cmp - /run/sum && echo same", in: sandbox)
@@ -83,8 +83,8 @@ import Testing
                 async let outcome: Void = {
                     switch change {
                     case .pause: _ = try await fixture.node.pause(sandbox.id)
-                    case .resume: _ = try await fixture.node.resume(sandbox.id, from: .memory)
-                    case .boot: _ = try await fixture.node.resume(sandbox.id, from: .disk)
+                    case .resume: _ = try await fixture.node.resume(sandbox.id, from: .memory, network: .closed)
+                    case .boot: _ = try await fixture.node.resume(sandbox.id, from: .disk, network: .closed)
                     case .snapshot: _ = try await fixture.node.snapshot(sandbox.id, as: SnapshotSpec(id: snapshot))
                     case .fork:
                         _ = try await fixture.node.fork(
@@ -146,7 +146,7 @@ import Testing
             let child = try await fixture.fork(.sandbox(sandbox.id))[0]
             #expect(try await fixture.ask("count", in: child) == "4")
             _ = try await fixture.node.pause(sandbox.id)
-            let resumed = try await fixture.node.resume(sandbox.id, from: .memory)
+            let resumed = try await fixture.node.resume(sandbox.id, from: .memory, network: .closed)
             #expect(try await fixture.ask("count", in: resumed) == "4")
             try await fixture.destroy(child, resumed)
         }

@@ -59,7 +59,7 @@ import Testing
             try await NodeFixture.live(in: directory) { fixture in
                 #expect(await fixture.node.sandboxes().map(\.state) == [.paused])
                 #expect(fixture.list("machines").isEmpty)
-                let resumed = try await fixture.node.resume(id, from: .memory)
+                let resumed = try await fixture.node.resume(id, from: .memory, network: .closed)
                 #expect(try await fixture.output(of: "cat", "/run/state", in: resumed) == "paused")
                 try await fixture.destroy(resumed)
             }
@@ -74,7 +74,7 @@ import Testing
                 _ = try await fixture.shell("echo paused > /run/state", in: sandbox)
                 _ = try await fixture.node.pause(id)
                 try FileManager.default.copyItem(atPath: "\(directory)/paused/\(id)", toPath: "\(directory)/copy")
-                let resumed = try await fixture.node.resume(id, from: .memory)
+                let resumed = try await fixture.node.resume(id, from: .memory, network: .closed)
                 _ = try await fixture.shell("echo later > /run/state", in: resumed)
                 #expect(await fixture.eventually { fixture.list("paused").isEmpty })
             }
@@ -149,7 +149,7 @@ import Testing
                 _ = try await fixture.shell("echo kept > /root/file", in: sandbox)
                 // One that runs, on a base with blank memory.
                 let child = try await fixture.fork(.sandbox(paused))[0]
-                let booted = try await fixture.node.resume(child.id, from: .disk)
+                let booted = try await fixture.node.resume(child.id, from: .disk, network: .closed)
                 _ = try await fixture.shell("echo booted > /run/state", in: booted)
                 _ = try await fixture.node.snapshot(booted.id, as: SnapshotSpec(id: snapshot))
                 _ = try await fixture.node.pause(paused)
@@ -162,7 +162,7 @@ import Testing
             try await NodeFixture.live(in: directory) { fixture in
                 #expect(await fixture.node.sandboxes().map(\.id) == [paused])
                 #expect(fixture.list("machines").isEmpty)
-                let resumed = try await fixture.node.resume(paused, from: .memory)
+                let resumed = try await fixture.node.resume(paused, from: .memory, network: .closed)
                 #expect(try await fixture.ask("anybody", in: resumed) == "here")
                 #expect(try await fixture.shell("cat /root/file; echo $TOKEN", in: resumed) == "kept\nown")
                 let child = try await fixture.fork(.snapshot(snapshot))[0]

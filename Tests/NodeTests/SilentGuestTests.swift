@@ -30,12 +30,12 @@ import Testing
             #expect(await fixture.node.sandboxes().map(\.state) == [.paused])
             // Its memory is that of a dead kernel.
             let error = await #expect(throws: MartletError.self) {
-                try await fixture.node.resume(sandbox.id, from: .memory)
+                try await fixture.node.resume(sandbox.id, from: .memory, network: .closed)
             }
             #expect(error?.code == .unavailable || error?.code == .timeout, "\(String(describing: error))")
             #expect(await fixture.node.sandboxes().map(\.state) == [.paused])
             #expect(fixture.list("machines").isEmpty)
-            let booted = try await fixture.node.resume(sandbox.id, from: .disk)
+            let booted = try await fixture.node.resume(sandbox.id, from: .disk, network: .closed)
             #expect(try await fixture.output(of: "cat", "/root/synced", in: booted) == "kept")
             #expect(try await fixture.output(of: "hostname", in: booted) == sandbox.id.rawValue)
             #expect(await fixture.eventually { fixture.list("paused").isEmpty })
@@ -52,7 +52,7 @@ import Testing
             let error = await #expect(throws: MartletError.self) { try await fixture.fork(.sandbox(sandbox.id)) }
             #expect(error?.code == .unavailable || error?.code == .timeout, "\(String(describing: error))")
             #expect(await fixture.node.sandboxes().map(\.state) == [.running])
-            let booted = try await fixture.node.resume(sandbox.id, from: .disk)
+            let booted = try await fixture.node.resume(sandbox.id, from: .disk, network: .closed)
             #expect(try await fixture.output(of: "cat", "/root/synced", in: booted) == "kept")
             #expect(fixture.list("machines").count == 1)
             let child = try await fixture.fork(.sandbox(sandbox.id))[0]

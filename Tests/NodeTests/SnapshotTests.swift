@@ -43,7 +43,7 @@ import Testing
                 let report = try await fixture.node.pause(sandbox.id)
                 #expect(report.phases["seal"] != nil && report.memoryBytes > 0)
                 #expect(await fixture.node.sandboxes().first?.state == .paused)
-                let resumed = try await fixture.node.resume(sandbox.id, from: .memory)
+                let resumed = try await fixture.node.resume(sandbox.id, from: .memory, network: .closed)
                 #expect(try await fixture.output(of: "cat", "/run/memory", "/root/disk", in: resumed) == "kept\nkept")
                 #expect(try await fixture.output(of: "hostname", in: resumed) == sandbox.id.rawValue)
             }
@@ -56,14 +56,14 @@ import Testing
             let sandbox = try await fixture.create(environment: ["GIVEN=yes"])
             _ = try await fixture.output(
                 of: "/bin/sh", "-c", "echo lost > /run/memory; echo kept > /root/disk", in: sandbox)
-            let booted = try await fixture.node.resume(sandbox.id, from: .disk)
+            let booted = try await fixture.node.resume(sandbox.id, from: .disk, network: .closed)
             #expect(booted.report.mode == .booted)
             #expect(try await fixture.output(of: "cat", "/root/disk", in: booted) == "kept")
             #expect(
                 try await fixture.output(of: "/bin/sh", "-c", "ls /run/memory 2>&1 | wc -l; echo $GIVEN", in: booted)
                     == "1\nyes")
             _ = try await fixture.node.pause(sandbox.id)
-            let again = try await fixture.node.resume(sandbox.id, from: .memory)
+            let again = try await fixture.node.resume(sandbox.id, from: .memory, network: .closed)
             #expect(try await fixture.output(of: "cat", "/root/disk", in: again) == "kept")
             try await fixture.node.destroy(sandbox.id)
         }
@@ -78,7 +78,7 @@ import Testing
             #expect(snapshot.sandbox == sandbox.id && snapshot.template == sandbox.template)
             #expect(await fixture.node.snapshots().map(\.id) == [snapshot.id])
             _ = try await fixture.output(of: "/bin/sh", "-c", "echo 2 > /run/n; echo 2 > /root/n", in: sandbox)
-            let back = try await fixture.node.rewind(sandbox.id, to: snapshot.id)
+            let back = try await fixture.node.rewind(sandbox.id, to: snapshot.id, network: .closed)
             #expect(back.id == sandbox.id && back.report.mode == .restored)
             #expect(try await fixture.output(of: "cat", "/run/n", "/root/n", in: back) == "1\n1")
             try await fixture.node.destroy(sandbox.id)

@@ -113,7 +113,7 @@ extension Sandboxes {
         return try await shielded { [self] in
             let machine: NodeSandbox
             do {
-                machine = try await node.resume(id, from: source)
+                machine = try await node.resume(id, from: source, network: .closed)
             } catch {
                 Counter(label: "sandbox_resume_failures_total", dimensions: [("code", error.metricCode)]).increment()
                 await settle(id, after: error, doing: "resuming it")

@@ -119,7 +119,7 @@ extension Sandboxes {
         return try await shielded { [self] in
             let machine: NodeSandbox
             do {
-                machine = try await node.rewind(id, to: checkpoint.id)
+                machine = try await node.rewind(id, to: checkpoint.id, network: .closed)
             } catch {
                 Counter(label: "sandbox_rewind_failures_total", dimensions: [("code", error.metricCode)]).increment()
                 await settle(id, after: error, doing: "rewinding it")

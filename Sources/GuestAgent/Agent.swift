@@ -64,7 +64,8 @@ package final class Agent: TransportDelegate {
             switch request.operation.rawValue {
             case ..<16: try openMachine(request, frame.stream)
             case ..<32: try openProcess(request, frame.stream)
-            default: try openFile(request, frame.stream)
+            case ..<48: try openFile(request, frame.stream)
+            default: try openService(request, frame.stream)
             }
         } catch {
             transport.enqueueFailure(stream: frame.stream, error)
@@ -197,5 +198,20 @@ package final class Agent: TransportDelegate {
             transport.add(stream)
             stream.step()
         }
+    }
+
+    // MARK: Services
+
+    private func openService(_ request: OpenRequest, _ number: UInt32) throws(GuestFailure) {
+        guard request.operation == .connect else {
+            throw GuestFailure(.unsupported, "\(request.operation) is not known to this agent")
+        }
+        guard transport.count(of: ConnectStream.self) < configuration.maxConnections else {
+            throw GuestFailure(.limitReached, "connect: too many connections are open")
+        }
+        let stream = try ConnectStream(
+            number: number, window: request.window, transport: transport, loop: loop, request: decode(request.body))
+        transport.add(stream)
+        stream.start()
     }
 }

@@ -26,6 +26,8 @@ package struct AgentConfiguration: Sendable {
     package var rememberedProcesses = 256
     /// Streams open at once.
     package var maxStreams = 1024
+    /// Connections to services open at once, being opened included.
+    package var maxConnections = 256
     /// What a thaw, a freeze and a power-off do to the machine.
     package var machine: any MachineControl
     /// Where new SSH host keys come from, once the machine has removed old ones.

@@ -54,6 +54,8 @@ final class Transport {
     }
 
     var streamCount: Int { streams.count }
+    /// How many streams of one kind are open.
+    func count<Kind: AgentStream>(of kind: Kind.Type) -> Int { streams.values.count { $0 is Kind } }
     /// Whether another turn has something to do without waiting for an event.
     var isBusy: Bool { !hasEnded && ((mayRead && canTakeInput) || (mayWrite && hasOutput)) }
     /// Whether everything queued has been written.

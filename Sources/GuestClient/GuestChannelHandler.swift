@@ -137,6 +137,8 @@ final class GuestChannelHandler: ChannelInboundHandler {
         }
     }
 
+    func liftDeadline(_ id: UInt32) { deadlines.removeValue(forKey: id)?.cancel() }
+
     func release(_ id: UInt32) {
         guard streams[id] != nil else { return }
         forget(id)

@@ -124,6 +124,12 @@ package final class GuestConnection: Sendable {
 
     func send(_ frame: Frame) { onLoop { $0.send(frame) } }
 
+    /// Lets a stream go on for as long as it takes: it has begun in time.
+    func liftDeadline(of stream: GuestStream) {
+        let id = stream.id
+        onLoop { $0.liftDeadline(id) }
+    }
+
     func release(stream id: UInt32) { onLoop { $0.release(id) } }
 
     private func onLoop(_ body: @escaping @Sendable (GuestChannelHandler) -> Void) {

@@ -19,6 +19,8 @@ extension GuestFailure {
         case .noSpace, .limitReached: .resourceExhausted
         case .processExited: .failedPrecondition
         case .unsupported: .unsupported
+        case .connectionRefused, .connectionReset: .unavailable
+        case .timedOut: .timeout
         }
     }
 
@@ -39,6 +41,9 @@ extension GuestFailure {
         case .limitReached: "limit_reached"
         case .processExited: "process_exited"
         case .unsupported: "unsupported"
+        case .connectionRefused: "port_closed"
+        case .connectionReset: "connection_reset"
+        case .timedOut: "timed_out"
         }
     }
 }

@@ -34,6 +34,8 @@ package final class GuestStream: Sendable, AsyncSequence {
         var reader: CheckedContinuation<Element?, any Error>?
         /// Bytes we may still send.
         var sendCredit = 0
+        /// Replies the guest may still send: no operation has more than two.
+        var repliesLeft = 2
         var sender: CheckedContinuation<Void, any Error>?
     }
 
@@ -166,7 +168,13 @@ package final class GuestStream: Sendable, AsyncSequence {
     /// Takes a frame of this stream; throws on what no honest guest sends.
     func receive(_ frame: Frame) throws(GuestViolation) {
         switch frame.kind {
-        case .reply: deliver(.reply(frame.payload))
+        case .reply:
+            let fits = state.withLock { state in
+                state.repliesLeft -= 1
+                return state.repliesLeft >= 0
+            }
+            guard fits else { throw GuestViolation("more replies than any operation has") }
+            deliver(.reply(frame.payload))
         case .data:
             guard !frame.payload.isEmpty else { throw GuestViolation("an empty data frame") }
             let fits = state.withLock { state in

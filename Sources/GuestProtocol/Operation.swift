@@ -26,6 +26,8 @@ public enum Operation: UInt8, Sendable, CaseIterable {
     case moveFile = 37
     case removeFile = 38
     case watchFiles = 39
+    // Services
+    case connect = 48
 }
 
 /// The payload of an open frame: the operation, how many bytes of data the guest may send at first, and the message.
@@ -79,6 +81,10 @@ public struct GuestFailure: WireMessage, Error {
         case limitReached = 11
         case processExited = 12
         case unsupported = 13
+        /// Nothing listens on the port.
+        case connectionRefused = 14
+        case connectionReset = 15
+        case timedOut = 16
     }
 
     public var code: Code

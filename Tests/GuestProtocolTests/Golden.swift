@@ -57,5 +57,7 @@ enum Golden {
         "RemoveFile": "020000002f7801",
         "WatchFiles": "020000002f7900",
         "FileEvent": "04020000002f6f020000002f6e01",
+        "Connect": "901f",
+        "ConnectionEvent": "02",
     ]
 }

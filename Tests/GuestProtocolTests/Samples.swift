@@ -48,7 +48,11 @@ extension Sample {
         return metrics
     }
 
-    static let all: [Sample] = machine + processes + files
+    static let all: [Sample] = machine + processes + files + services
+
+    private static let services = [
+        Sample("Connect", Connect(port: 8080)), Sample("ConnectionEvent", ConnectionEvent(.finished)),
+    ]
 
     private static let machine = [
         Sample("OpenRequest", OpenRequest(.startProcess, window: 65_536, body: [1, 2])),

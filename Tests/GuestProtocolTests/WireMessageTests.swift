@@ -14,12 +14,13 @@ import Testing
     }
 
     @Test func operationsAndKindsKeepTheirNumbers() {
-        #expect(Operation.allCases.map(\.rawValue) == Array(1...7) + Array(16...23) + Array(32...39))
+        #expect(Operation.allCases.map(\.rawValue) == Array(1...7) + Array(16...23) + Array(32...39) + [48])
         #expect(Frame.Kind.allCases.map(\.rawValue) == Array(1...7))
         #expect(OutputChannel.allCases.map(\.rawValue) == [1, 2])
-        #expect(GuestFailure.Code.allCases.map(\.rawValue) == Array(0...13))
+        #expect(GuestFailure.Code.allCases.map(\.rawValue) == Array(0...16))
         #expect(FileEvent.Kind.allCases.map(\.rawValue) == Array(1...6))
         #expect(FileKind.allCases.map(\.rawValue) == Array(0...3))
+        #expect(ConnectionEvent.Kind.allCases.map(\.rawValue) == [1, 2])
         #expect(AttachMode.allCases.map(\.rawValue) == Array(0...2))
     }
 

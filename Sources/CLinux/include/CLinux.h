@@ -152,5 +152,6 @@ int clinux_process_memory(pid_t pid, uint64_t *private_bytes, uint64_t *proporti
 int clinux_set_urgent(int urgent);
 
 #include "CLinuxMemory.h"
+#include "CLinuxTCP.h"
 
 #endif

@@ -12,6 +12,8 @@ final class DaemonFixture: @unchecked Sendable {
     let data: String
     let client: MartletClient
     private let options: [String]
+    /// The world it runs in; nil is this machine itself.
+    private let lab: NetworkLab?
     private(set) var process: ProcessHandle?
 
     static let repository = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
@@ -28,19 +30,21 @@ final class DaemonFixture: @unchecked Sendable {
             && FileManager.default.fileExists(atPath: "\(images)/templates/base.json")
     }
 
-    private init(data: String, options: [String]) {
+    private init(data: String, options: [String], lab: NetworkLab?) {
         self.data = data
         self.options = options
+        self.lab = lab
         client = MartletClient(ClientConfiguration(endpoint: .unixSocket(path: "\(data)/api.sock")))
     }
 
     /// Runs `body` beside a daemon; its processes and files are gone afterwards, whatever happened.
     static func with(
-        _ options: [String] = ["--no-pool"], in data: String? = nil, _ body: (DaemonFixture) async throws -> Void
+        _ options: [String] = ["--no-pool"], in data: String? = nil, lab: NetworkLab? = nil,
+        _ body: (DaemonFixture) async throws -> Void
     ) async throws {
         let directory = data ?? NSTemporaryDirectory() + "martlet-it-\(UUID().uuidString.prefix(8))"
         try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
-        let fixture = DaemonFixture(data: directory, options: options)
+        let fixture = DaemonFixture(data: directory, options: options, lab: lab)
         var outcome: Result<Void, any Error> = .success(())
         do {
             try await fixture.start()
@@ -62,7 +66,16 @@ final class DaemonFixture: @unchecked Sendable {
 
     /// Starts the daemon; returns when it takes requests.
     func start() async throws {
-        let (data, options) = (data, options)
+        let arguments =
+            [
+                Self.program, "serve", "--data", data, "--images", Self.images, "--templates",
+                "\(Self.repository)/templates", "--listen", "127.0.0.1:0", "--background-child",
+            ] + options
+        if let lab {
+            process = try await lab.startDaemon(arguments, Self.environment(data), data: data)
+            return
+        }
+        let data = data
         process = try await NIOThreadPool.singleton.runIfActive {
             var ends: [Int32] = [-1, -1]
             guard pipe(&ends) == 0 else { throw SystemError("pipe", "test", errno: errno) }
@@ -70,12 +83,7 @@ final class DaemonFixture: @unchecked Sendable {
             let readyChild = Descriptor(owning: ends[1])
             let log = try Descriptor.open("\(data)/test.log", O_WRONLY | O_CREAT | O_APPEND)
             var request = SpawnRequest(
-                program: Self.program,
-                arguments: [
-                    Self.program, "serve", "--data", data, "--images", Self.images, "--templates",
-                    "\(Self.repository)/templates", "--listen", "127.0.0.1:0", "--background-child",
-                ] + options,
-                environment: Self.environment(data),
+                program: Self.program, arguments: arguments, environment: Self.environment(data),
                 descriptors: [nil, log.number, log.number, readyChild.number, log.number])
             request.directory = "/"
             let child = try ChildProcess.spawn(request)

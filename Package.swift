@@ -99,7 +99,7 @@ let package = Package(
                 "SandboxEngine", "SandboxModel", "ImageStore", "HostNetwork", "LinuxSystem", "CLinux", "GuestClient", "GuestProtocol",
                 .nioPosix, .logging, .metrics, .lifecycle,
             ]),
-        room("ControlStore", ["SandboxModel", .grdb, .crypto]),
+        room("ControlStore", ["SandboxModel", "LinuxSystem", .grdb, .crypto]),
         room("ControlPlane", ["Node", "ControlStore", "MartletAPI", .logging, .metrics, .lifecycle, .crypto]),
         room("MartletAPI", ["SandboxModel"]),
         room("Server", ["ControlPlane", "MartletAPI", .hummingbird, .httpTypes, .metrics, .logging, .lifecycle]),
@@ -160,14 +160,14 @@ let package = Package(
         tests(
             "ControlPlaneTests",
             [
-                "ControlPlane", "ControlStore", "Node", "GuestAgent", "GuestClient", "GuestProtocol", "MartletAPI",
-                "SandboxModel", "LinuxSystem", "CLinux", .nioPosix, .lifecycle, .logging,
+                "ControlPlane", "ControlStore", "Node", "HostNetwork", "GuestAgent", "GuestClient", "GuestProtocol",
+                "MartletAPI", "SandboxModel", "LinuxSystem", "CLinux", .nioPosix, .lifecycle, .logging,
             ]),
         tests(
             "ServerTests",
             [
-                "Server", "ControlPlane", "ControlStore", "Node", "GuestAgent", "GuestClient", "GuestProtocol",
-                "MartletAPI", "SandboxModel", "LinuxSystem", "CLinux", .nioCore, .nioPosix, .lifecycle, .logging,
+                "Server", "ControlPlane", "ControlStore", "Node", "HostNetwork", "GuestAgent", "GuestClient",
+                "GuestProtocol", "MartletAPI", "SandboxModel", "LinuxSystem", "CLinux", .nioCore, .nioPosix, .lifecycle, .logging,
                 .metrics, .httpTypes, .hummingbird, .hummingbirdTesting, .asyncHTTPClient, .yams,
             ]),
         tests(

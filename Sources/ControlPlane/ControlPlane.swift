@@ -37,31 +37,32 @@ package final class ControlPlane: Service {
         let index = SandboxIndex()
         let shelf = SnapshotShelf(sandboxes: index, store: store, node: node, logger: logger)
         let events = Events(store: store, logger: logger)
+        let networks = Networks(configuration: configuration, store: store)
         let reconciliation = Reconciliation(
-            configuration: configuration, store: store, node: node, index: index, shelf: shelf, events: events,
-            logger: logger)
+            configuration: configuration, store: store, node: node, index: index, shelf: shelf, networks: networks,
+            events: events, logger: logger)
         try await reconciliation.run()
         return ControlPlane(
             configuration: configuration, store: store, node: node, keys: keys, index: index, shelf: shelf,
-            events: events, logger: logger)
+            networks: networks, events: events, logger: logger)
     }
 
     private init(
         configuration: ControlPlaneConfiguration, store: any DurableStore, node: any NodeService, keys: Keys,
-        index: SandboxIndex, shelf: SnapshotShelf, events: Events, logger: Logger
+        index: SandboxIndex, shelf: SnapshotShelf, networks: Networks, events: Events, logger: Logger
     ) {
         self.node = node
         self.keys = keys
         self.events = events
         self.logger = logger
         sandboxes = Sandboxes(
-            configuration: configuration, store: store, node: node, index: index, shelf: shelf, events: events,
-            logger: logger)
+            configuration: configuration, store: store, node: node, index: index, shelf: shelf,
+            networks: networks, events: events, logger: logger)
         snapshots = Snapshots(sandboxes: sandboxes, events: events, logger: logger)
         processes = Processes(sandboxes: sandboxes, events: events)
         files = Files(sandboxes: sandboxes)
         templates = Templates(node: node, logger: logger)
-        host = Host(node: node, index: index, version: configuration.version)
+        host = Host(node: node, index: index, traffic: sandboxes.traffic, configuration: configuration)
         reaper = Reaper(sandboxes: sandboxes, index: index, logger: logger)
         maintenance = Maintenance(configuration: configuration, store: store, shelf: shelf, logger: logger)
     }
@@ -71,13 +72,19 @@ package final class ControlPlane: Service {
         await cancelWhenGracefulShutdown {
             await withDiscardingTaskGroup { group in
                 group.addTask { await self.followNode() }
+                group.addTask { await self.followDenials() }
                 group.addTask { await self.reaper.run() }
                 group.addTask { await self.events.run() }
+                group.addTask { await self.sandboxes.denials.run() }
                 group.addTask { await self.templates.run() }
                 group.addTask { await self.maintenance.run() }
             }
         }
         await events.drain()
+    }
+
+    private func followDenials() async {
+        for await event in node.denials { sandboxes.denials.note(event.sandbox, event.denial) }
     }
 
     private func followNode() async {

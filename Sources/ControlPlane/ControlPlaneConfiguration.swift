@@ -1,3 +1,5 @@
+import SandboxModel
+
 /// The control plane's settings.
 package struct ControlPlaneConfiguration: Sendable {
     /// Martlet's own version, told by `GET /v1/host`.
@@ -20,6 +22,13 @@ package struct ControlPlaneConfiguration: Sendable {
     package var pauseRetrySeconds = 60
     package var maxEventsPerSandbox = 1000
     package var maxEvents = 100_000
+    /// Refused connections and look-ups among them: a guest brings them about as it likes.
+    package var maxDenialsPerSandbox = 300
+    package var maxDenials = 30_000
+    /// What a sandbox may reach that is made without a policy.
+    package var defaultNetwork = NetworkPolicy.closed
+    /// The variables of the daemon's environment that secrets may be read from, all named `MARTLET_SECRET_…`.
+    package var secretVariables: [String: String] = [:]
 
     package init(version: String) { self.version = version }
 }

@@ -25,6 +25,9 @@ struct Maintenance: Sendable {
     func prune() async {
         do {
             try await store.pruneIdempotency(before: .now.adding(seconds: -Maintenance.idempotencySeconds))
+            // First those a guest can bring about at will.
+            try await store.pruneEvents(
+                kind: Denials.kind, perSandbox: configuration.maxDenialsPerSandbox, total: configuration.maxDenials)
             try await store.pruneEvents(
                 perSandbox: configuration.maxEventsPerSandbox, total: configuration.maxEvents)
         } catch is CancellationError {

@@ -46,4 +46,26 @@ extension SQLiteStore: EventStore {
             }
         }
     }
+
+    package func pruneEvents(kind: String, perSandbox: Int, total: Int) async throws {
+        try await perform {
+            try await pool.write { db in
+                try db.execute(
+                    sql: """
+                        DELETE FROM event WHERE kind = ?1 AND sequence <= COALESCE((SELECT sequence FROM event
+                        WHERE kind = ?1 ORDER BY sequence DESC LIMIT 1 OFFSET ?2), 0)
+                        """, arguments: [kind, total])
+                let crowded = try String.fetchAll(
+                    db, sql: "SELECT sandboxID FROM event WHERE kind = ? GROUP BY sandboxID HAVING COUNT(*) > ?",
+                    arguments: [kind, perSandbox])
+                for id in crowded {
+                    try db.execute(
+                        sql: """
+                            DELETE FROM event WHERE sandboxID = ?1 AND kind = ?2 AND sequence <= (SELECT sequence
+                            FROM event WHERE sandboxID = ?1 AND kind = ?2 ORDER BY sequence DESC LIMIT 1 OFFSET ?3)
+                            """, arguments: [id, kind, perSandbox])
+                }
+            }
+        }
+    }
 }

@@ -11,6 +11,7 @@ package final class SQLiteStore: Sendable {
     /// The database's file.
     package let path: String
     let pool: DatabasePool
+    let vault: SecretVault
     private let lock: FileLock
 
     /// Opens the store of a data directory, making it if it is not there, and brings its schema up to date.
@@ -30,15 +31,17 @@ package final class SQLiteStore: Sendable {
             try check(path)
             let pool = try DatabasePool(path: path, configuration: configuration)
             try Schema.migrator.migrate(pool)
-            return SQLiteStore(path: path, pool: pool, lock: lock)
+            let vault = SecretVault(path: directory + "/secrets.key")
+            return SQLiteStore(path: path, pool: pool, vault: vault, lock: lock)
         } catch let error as DatabaseError {
             throw openingError(error, path: path)
         }
     }
 
-    private init(path: String, pool: DatabasePool, lock: FileLock) {
+    private init(path: String, pool: DatabasePool, vault: SecretVault, lock: FileLock) {
         self.path = path
         self.pool = pool
+        self.vault = vault
         self.lock = lock
     }
 

@@ -33,13 +33,18 @@ package struct SandboxRecord: Sendable, Equatable {
     package var currentSnapshot: SnapshotID?
     /// The number of its next checkpoint.
     package var nextCheckpoint: Int
+    /// What it may reach.
+    package var network: NetworkPolicy
+    /// Its secrets and its certificate authority, if it has any: encrypted.
+    package var secrets: SealedSecrets?
 
     package init(
         id: SandboxID, keyID: String?, name: String?, template: String, state: SandboxState, reason: String? = nil,
         isolation: Isolation, cpus: Int, memoryMiB: Int, diskMiB: Int, createdAt: Timestamp, expiresAt: Timestamp,
         timeoutSeconds: Int, metadata: [String: String], parent: String? = nil, fromSnapshot: String? = nil,
         report: CreateReport, onTimeout: TimeoutAction = .kill, isRecorded: Bool = false, pausedAt: Timestamp? = nil,
-        capture: CaptureReport? = nil, currentSnapshot: SnapshotID? = nil, nextCheckpoint: Int = 0
+        capture: CaptureReport? = nil, currentSnapshot: SnapshotID? = nil, nextCheckpoint: Int = 0,
+        network: NetworkPolicy = .closed, secrets: SealedSecrets? = nil
     ) {
         self.id = id
         self.keyID = keyID
@@ -64,5 +69,7 @@ package struct SandboxRecord: Sendable, Equatable {
         self.capture = capture
         self.currentSnapshot = currentSnapshot
         self.nextCheckpoint = nextCheckpoint
+        self.network = network
+        self.secrets = secrets
     }
 }

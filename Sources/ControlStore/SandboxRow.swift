@@ -30,6 +30,9 @@ struct SandboxRow: Codable, FetchableRecord, PersistableRecord {
     var capture: CaptureReport?
     var currentSnapshot: String?
     var nextCheckpoint: Int
+    var network: NetworkPolicy?
+    var secrets: DataBytes?
+    var secretFacts: [SecretFacts]?
 
     init(_ record: SandboxRecord) {
         id = record.id.rawValue
@@ -57,6 +60,9 @@ struct SandboxRow: Codable, FetchableRecord, PersistableRecord {
         capture = record.capture
         currentSnapshot = record.currentSnapshot?.rawValue
         nextCheckpoint = record.nextCheckpoint
+        network = record.network
+        secrets = record.secrets.map { DataBytes($0.bytes) }
+        secretFacts = record.secrets?.facts
     }
 
     /// Replaces the row; one that is not there (any more) is left alone.
@@ -78,6 +84,7 @@ struct SandboxRow: Codable, FetchableRecord, PersistableRecord {
             parent: parent, fromSnapshot: fromSnapshot, report: createReport,
             onTimeout: onTimeout, isRecorded: isRecorded, pausedAt: pausedAt.map(Timestamp.init(milliseconds:)),
             capture: capture, currentSnapshot: currentSnapshot.flatMap { SnapshotID(rawValue: $0) },
-            nextCheckpoint: nextCheckpoint)
+            nextCheckpoint: nextCheckpoint, network: network ?? .closed,
+            secrets: secrets.map { SealedSecrets(bytes: Array($0), facts: secretFacts ?? []) })
     }
 }

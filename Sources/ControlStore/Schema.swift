@@ -14,7 +14,20 @@ enum Schema {
             try extendSandboxes(db)
             try createSnapshots(db)
         }
+        migrator.registerMigration("3 networks") { db in
+            try addNetworks(db)
+        }
         return migrator
+    }
+
+    /// Sandboxes and snapshots of before have no network.
+    private static func addNetworks(_ db: Database) throws {
+        try db.alter(table: "sandbox") { table in
+            table.add(column: "network", .text)
+            table.add(column: "secrets", .blob)
+            table.add(column: "secretFacts", .text)
+        }
+        try db.alter(table: "snapshot") { table in table.add(column: "network", .text) }
     }
 
     private static func extendSandboxes(_ db: Database) throws {

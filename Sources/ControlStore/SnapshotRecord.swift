@@ -23,11 +23,14 @@ package struct SnapshotRecord: Sendable, Equatable {
     package var metadata: [String: String]
     /// Deleted, and kept until its last user is gone.
     package var isDeleting: Bool
+    /// What its sandbox might reach; nil when that is not known, as of an imported one.
+    package var network: NetworkPolicy?
 
     package init(
         id: SnapshotID, keyID: String?, name: String?, kind: SnapshotKind, number: Int?, sandbox: SandboxID,
         parent: SnapshotID?, template: String, isolation: Isolation, cpus: Int, memoryMiB: Int, diskMiB: Int,
-        createdAt: Timestamp, capture: CaptureReport, metadata: [String: String], isDeleting: Bool = false
+        createdAt: Timestamp, capture: CaptureReport, metadata: [String: String], isDeleting: Bool = false,
+        network: NetworkPolicy? = nil
     ) {
         self.id = id
         self.keyID = keyID
@@ -45,6 +48,7 @@ package struct SnapshotRecord: Sendable, Equatable {
         self.capture = capture
         self.metadata = metadata
         self.isDeleting = isDeleting
+        self.network = network
     }
 
     /// What it takes on the host's disk.

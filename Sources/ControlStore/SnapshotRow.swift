@@ -23,6 +23,7 @@ struct SnapshotRow: Codable, FetchableRecord, PersistableRecord {
     var capture: CaptureReport
     var metadata: [String: String]
     var isDeleting: Bool
+    var network: NetworkPolicy?
 
     init(_ record: SnapshotRecord) {
         id = record.id.rawValue
@@ -43,6 +44,7 @@ struct SnapshotRow: Codable, FetchableRecord, PersistableRecord {
         capture = record.capture
         metadata = record.metadata
         isDeleting = record.isDeleting
+        network = record.network
     }
 
     func record() throws(MartletError) -> SnapshotRecord {
@@ -54,6 +56,6 @@ struct SnapshotRow: Codable, FetchableRecord, PersistableRecord {
             parent: parent.flatMap { SnapshotID(rawValue: $0) }, template: template,
             isolation: Isolation(engine: engine, accelerator: accelerator, level: level), cpus: cpus,
             memoryMiB: memoryMiB, diskMiB: diskMiB, createdAt: Timestamp(milliseconds: createdAt), capture: capture,
-            metadata: metadata, isDeleting: isDeleting)
+            metadata: metadata, isDeleting: isDeleting, network: network)
     }
 }

@@ -65,6 +65,26 @@ package protocol EventStore: Sendable {
 
     /// Drops all but the newest `perSandbox` events of every sandbox and the newest `total` of all.
     func pruneEvents(perSandbox: Int, total: Int) async throws
+
+    /// Drops all but the newest events of one kind, so that what is told often does not push out all else.
+    func pruneEvents(kind: String, perSandbox: Int, total: Int) async throws
+}
+
+/// Encrypts what of a sandbox's network must not be read from the store.
+package protocol SecretStore: Sendable {
+    /// Encrypts a sandbox's secrets, to be kept in its record.
+    ///
+    /// - Throws: `failed_precondition` or `unavailable` when the key cannot be read or made.
+    func seal(_ secrets: SandboxSecrets, for id: SandboxID) async throws -> SealedSecrets
+
+    /// Reads what `seal` returned for the same sandbox.
+    ///
+    /// - Throws: `failed_precondition` when they were encrypted with another key, for another sandbox, or are damaged.
+    func unseal(_ sealed: SealedSecrets, for id: SandboxID) async throws -> SandboxSecrets
+
+    /// What a secret's value is compared by where the value itself must not be kept. Without the key it tells nothing
+    /// of the value.
+    func fingerprint(ofSecret value: String) async throws -> String
 }
 
 /// Where idempotency keys are kept.
@@ -91,4 +111,5 @@ package protocol KeyStore: Sendable {
 }
 
 /// Everything the control plane keeps.
-package typealias DurableStore = EventStore & IdempotencyStore & KeyStore & SandboxStore & SnapshotStore
+package typealias DurableStore =
+    EventStore & IdempotencyStore & KeyStore & SandboxStore & SecretStore & SnapshotStore

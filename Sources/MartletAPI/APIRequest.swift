@@ -1,6 +1,13 @@
 /// A JSON request body. The server refuses fields that are not in `fields`, naming the first one.
 public protocol APIRequest: Codable, Sendable {
     static var fields: [String] { get }
+    /// The fields of objects within, by where they are: `secrets.value_from` is that of every element of `secrets`. Only
+    /// needed for those that may be null.
+    static var innerFields: [String: [String]] { get }
+}
+
+extension APIRequest {
+    public static var innerFields: [String: [String]] { [:] }
 }
 
 /// A page of a list.

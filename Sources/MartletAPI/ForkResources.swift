@@ -12,10 +12,16 @@ public struct ForkSandboxRequest: APIRequest {
     public var inheritEnv: Bool?
     /// The number of a checkpoint to go on from, instead of from now.
     public var at: Int?
+    /// What the children may reach; what the source may, if absent.
+    public var network: NetworkPolicy?
+    public var secrets: [SecretRequest]?
+    /// Whether the children have the source's secrets too; false if absent.
+    public var inheritSecrets: Bool?
 
     public init(
         count: Int? = nil, timeoutSeconds: Int? = nil, metadata: [String: String]? = nil,
-        env: [String: String]? = nil, inheritEnv: Bool? = nil, at: Int? = nil
+        env: [String: String]? = nil, inheritEnv: Bool? = nil, at: Int? = nil,
+        network: NetworkPolicy? = nil, secrets: [SecretRequest]? = nil, inheritSecrets: Bool? = nil
     ) {
         self.count = count
         self.timeoutSeconds = timeoutSeconds
@@ -23,14 +29,19 @@ public struct ForkSandboxRequest: APIRequest {
         self.env = env
         self.inheritEnv = inheritEnv
         self.at = at
+        self.network = network
+        self.secrets = secrets
+        self.inheritSecrets = inheritSecrets
     }
 
     enum CodingKeys: String, CodingKey, CaseIterable {
-        case count, metadata, env, at
+        case count, metadata, env, at, network, secrets
         case timeoutSeconds = "timeout_seconds"
         case inheritEnv = "inherit_env"
+        case inheritSecrets = "inherit_secrets"
     }
     public static var fields: [String] { CodingKeys.allCases.map(\.rawValue) }
+    public static var innerFields: [String: [String]] { SecretRequest.innerFields }
 }
 
 /// Body of `POST /v1/snapshots/{id}/fork`.
@@ -43,24 +54,31 @@ public struct ForkSnapshotRequest: APIRequest {
     public var env: [String: String]?
     /// Whether those have the source's environment too; false if absent.
     public var inheritEnv: Bool?
+    /// What the children may reach; what the snapshot's sandbox might, if absent.
+    public var network: NetworkPolicy?
+    public var secrets: [SecretRequest]?
 
     public init(
         count: Int? = nil, timeoutSeconds: Int? = nil, metadata: [String: String]? = nil,
-        env: [String: String]? = nil, inheritEnv: Bool? = nil
+        env: [String: String]? = nil, inheritEnv: Bool? = nil, network: NetworkPolicy? = nil,
+        secrets: [SecretRequest]? = nil
     ) {
         self.count = count
         self.timeoutSeconds = timeoutSeconds
         self.metadata = metadata
         self.env = env
         self.inheritEnv = inheritEnv
+        self.network = network
+        self.secrets = secrets
     }
 
     enum CodingKeys: String, CodingKey, CaseIterable {
-        case count, metadata, env
+        case count, metadata, env, network, secrets
         case timeoutSeconds = "timeout_seconds"
         case inheritEnv = "inherit_env"
     }
     public static var fields: [String] { CodingKeys.allCases.map(\.rawValue) }
+    public static var innerFields: [String: [String]] { SecretRequest.innerFields }
 }
 
 /// What the children of a fork go on from.

@@ -55,6 +55,43 @@ public struct HostResource: Codable, Sendable {
         }
     }
 
+    /// The networks of its sandboxes.
+    public struct Network: Codable, Sendable {
+        /// Whether sandboxes can have a network; else only mode none.
+        public var available: Bool
+        /// Why not.
+        public var reason: String?
+        /// Where sandboxes' addresses are from.
+        public var subnet: IPv4Prefix?
+        /// Sandboxes with a network there can be at once.
+        public var slots: Int
+        public var slotsUsed: Int
+        /// Made ahead of demand.
+        public var slotsReady: Int
+        /// What a sandbox may reach that is made without a policy.
+        public var defaultMode: NetworkPolicy.Mode
+
+        public init(
+            available: Bool, reason: String?, subnet: IPv4Prefix?, slots: Int, slotsUsed: Int, slotsReady: Int,
+            defaultMode: NetworkPolicy.Mode
+        ) {
+            self.available = available
+            self.reason = reason
+            self.subnet = subnet
+            self.slots = slots
+            self.slotsUsed = slotsUsed
+            self.slotsReady = slotsReady
+            self.defaultMode = defaultMode
+        }
+
+        enum CodingKeys: String, CodingKey {
+            case available, reason, subnet, slots
+            case slotsUsed = "slots_used"
+            case slotsReady = "slots_ready"
+            case defaultMode = "default_mode"
+        }
+    }
+
     public var version: String
     public var kernel: String
     public var cpus: Int
@@ -65,10 +102,13 @@ public struct HostResource: Codable, Sendable {
     public var maxSandboxes: Int
     public var engines: [Engine]
     public var pools: [Pool]
+    /// nil from a server of before there were any.
+    public var network: Network?
 
     public init(
         version: String, kernel: String, cpus: Int, memoryBytes: UInt64, memoryAvailableBytes: UInt64,
-        diskAvailableBytes: UInt64, sandboxes: Int, maxSandboxes: Int, engines: [Engine], pools: [Pool]
+        diskAvailableBytes: UInt64, sandboxes: Int, maxSandboxes: Int, engines: [Engine], pools: [Pool],
+        network: Network? = nil
     ) {
         self.version = version
         self.kernel = kernel
@@ -80,10 +120,11 @@ public struct HostResource: Codable, Sendable {
         self.maxSandboxes = maxSandboxes
         self.engines = engines
         self.pools = pools
+        self.network = network
     }
 
     enum CodingKeys: String, CodingKey {
-        case version, kernel, cpus, sandboxes, engines, pools
+        case version, kernel, cpus, sandboxes, engines, pools, network
         case memoryBytes = "memory_bytes"
         case memoryAvailableBytes = "memory_available_bytes"
         case diskAvailableBytes = "disk_available_bytes"

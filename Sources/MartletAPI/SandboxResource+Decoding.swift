@@ -24,6 +24,8 @@ extension SandboxResource {
             record: try values.decodeIfPresent(Bool.self, forKey: .record) ?? false,
             pausedAt: try values.decodeIfPresent(Timestamp.self, forKey: .pausedAt),
             capture: try values.decodeIfPresent(CaptureReport.self, forKey: .capture),
-            create: try values.decodeIfPresent(CreateReport.self, forKey: .create))
+            create: try values.decodeIfPresent(CreateReport.self, forKey: .create),
+            network: try values.decodeIfPresent(NetworkPolicy.self, forKey: .network),
+            secrets: try values.decodeIfPresent([SecretSummary].self, forKey: .secrets))
     }
 }

@@ -20,12 +20,16 @@ public struct CreateSandboxRequest: APIRequest {
     public var onTimeout: TimeoutAction?
     /// Whether a checkpoint is kept after every exec; false if absent.
     public var record: Bool?
+    /// What it may reach; the snapshot's, or else the host's default, if absent.
+    public var network: NetworkPolicy?
+    public var secrets: [SecretRequest]?
 
     public init(
         template: String? = nil, name: String? = nil, timeoutSeconds: Int? = nil, cpus: Int? = nil,
         memoryMiB: Int? = nil, diskMiB: Int? = nil, env: [String: String]? = nil, metadata: [String: String]? = nil,
         isolation: String? = nil, fromSnapshot: String? = nil, inheritEnv: Bool? = nil,
-        onTimeout: TimeoutAction? = nil, record: Bool? = nil
+        onTimeout: TimeoutAction? = nil, record: Bool? = nil, network: NetworkPolicy? = nil,
+        secrets: [SecretRequest]? = nil
     ) {
         self.template = template
         self.name = name
@@ -40,10 +44,12 @@ public struct CreateSandboxRequest: APIRequest {
         self.inheritEnv = inheritEnv
         self.onTimeout = onTimeout
         self.record = record
+        self.network = network
+        self.secrets = secrets
     }
 
     enum CodingKeys: String, CodingKey, CaseIterable {
-        case template, name, cpus, env, metadata, isolation, record
+        case template, name, cpus, env, metadata, isolation, record, network, secrets
         case timeoutSeconds = "timeout_seconds"
         case memoryMiB = "memory_mb"
         case diskMiB = "disk_mb"
@@ -52,6 +58,7 @@ public struct CreateSandboxRequest: APIRequest {
         case onTimeout = "on_timeout"
     }
     public static var fields: [String] { CodingKeys.allCases.map(\.rawValue) }
+    public static var innerFields: [String: [String]] { SecretRequest.innerFields }
 }
 
 /// Body of `PATCH /v1/sandboxes/{id}`.
@@ -104,13 +111,17 @@ public struct SandboxResource: Codable, Sendable {
     /// Of a paused sandbox: what it was captured as.
     public var capture: CaptureReport?
     public var create: CreateReport?
+    /// What it may reach. Where several sandboxes are told of, this and `secrets` are left out.
+    public var network: NetworkPolicy?
+    public var secrets: [SecretSummary]?
 
     public init(
         id: String, name: String?, template: String, state: SandboxState, stateReason: String? = nil,
         isolation: Isolation, cpus: Int, memoryMiB: Int, diskMiB: Int, createdAt: Timestamp, expiresAt: Timestamp?,
         onTimeout: TimeoutAction = .kill, metadata: [String: String], parent: String? = nil,
         fromSnapshot: String? = nil, record: Bool = false, pausedAt: Timestamp? = nil,
-        capture: CaptureReport? = nil, create: CreateReport?
+        capture: CaptureReport? = nil, create: CreateReport?, network: NetworkPolicy? = nil,
+        secrets: [SecretSummary]? = nil
     ) {
         self.id = id
         self.name = name
@@ -131,10 +142,12 @@ public struct SandboxResource: Codable, Sendable {
         self.pausedAt = pausedAt
         self.capture = capture
         self.create = create
+        self.network = network
+        self.secrets = secrets
     }
 
     enum CodingKeys: String, CodingKey {
-        case id, name, template, state, isolation, cpus, metadata, parent, record, capture, create
+        case id, name, template, state, isolation, cpus, metadata, parent, record, capture, create, network, secrets
         case stateReason = "state_reason"
         case memoryMiB = "memory_mb"
         case diskMiB = "disk_mb"
@@ -166,13 +179,15 @@ public struct SandboxMetrics: Codable, Sendable {
     public var networkReceivedBytes: UInt64
     public var networkSentBytes: UInt64
     public var processes: UInt64
+    /// What went through the sandbox's network, as the host counts it; nil where it has none.
+    public var network: NetworkCounters?
 
     public init(
         uptimeMilliseconds: UInt64, cpuUserMilliseconds: UInt64, cpuSystemMilliseconds: UInt64,
         cpuIdleMilliseconds: UInt64, loadAverage: Double, memoryTotalBytes: UInt64, memoryAvailableBytes: UInt64,
         hostPrivateBytes: UInt64, hostProportionalBytes: UInt64, diskTotalBytes: UInt64, diskUsedBytes: UInt64,
         diskReadBytes: UInt64, diskWrittenBytes: UInt64, networkReceivedBytes: UInt64, networkSentBytes: UInt64,
-        processes: UInt64
+        processes: UInt64, network: NetworkCounters? = nil
     ) {
         self.uptimeMilliseconds = uptimeMilliseconds
         self.cpuUserMilliseconds = cpuUserMilliseconds
@@ -190,6 +205,7 @@ public struct SandboxMetrics: Codable, Sendable {
         self.networkReceivedBytes = networkReceivedBytes
         self.networkSentBytes = networkSentBytes
         self.processes = processes
+        self.network = network
     }
 
     enum CodingKeys: String, CodingKey {
@@ -208,14 +224,14 @@ public struct SandboxMetrics: Codable, Sendable {
         case diskWrittenBytes = "disk_written_bytes"
         case networkReceivedBytes = "network_received_bytes"
         case networkSentBytes = "network_sent_bytes"
-        case processes
+        case processes, network
     }
 }
 
 /// One entry of `GET …/{id}/events`.
 public struct SandboxEvent: Codable, Sendable {
     public var time: Timestamp
-    /// For example `state`, `exec`, `paused`, `forked`, `expired`.
+    /// For example `state`, `exec`, `paused`, `forked`, `expired`, `network_denied`.
     public var kind: String
     public var message: String
     public var details: [String: String]

@@ -31,12 +31,14 @@ public struct SnapshotResource: Codable, Sendable {
     public var state: SnapshotState
     /// Live sandboxes made from it.
     public var inUseBy: [String]
+    /// What its sandbox might reach, and what is made from it may; nil when that is not known, and in lists.
+    public var network: NetworkPolicy?
 
     public init(
         id: String, name: String?, kind: SnapshotKind, number: Int?, sandbox: String, parent: String?,
         template: String, isolation: Isolation, cpus: Int, memoryMiB: Int, diskMiB: Int, capturedAt: Timestamp,
         pauseMilliseconds: Double, memoryBytes: UInt64, diskBytes: UInt64, metadata: [String: String],
-        state: SnapshotState, inUseBy: [String]
+        state: SnapshotState, inUseBy: [String], network: NetworkPolicy? = nil
     ) {
         self.id = id
         self.name = name
@@ -56,10 +58,11 @@ public struct SnapshotResource: Codable, Sendable {
         self.metadata = metadata
         self.state = state
         self.inUseBy = inUseBy
+        self.network = network
     }
 
     enum CodingKeys: String, CodingKey {
-        case id, name, kind, number, sandbox, parent, template, isolation, cpus, metadata, state
+        case id, name, kind, number, sandbox, parent, template, isolation, cpus, metadata, state, network
         case memoryMiB = "memory_mb"
         case diskMiB = "disk_mb"
         case capturedAt = "captured_at"

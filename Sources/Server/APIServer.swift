@@ -77,6 +77,7 @@ package struct APIServer: Sendable {
             + ProcessRoutes(processes: controlPlane.processes).endpoints
             + FileRoutes(files: controlPlane.files).endpoints
             + StateRoutes(sandboxes: controlPlane.sandboxes, snapshots: controlPlane.snapshots).endpoints
+            + NetworkRoutes(sandboxes: controlPlane.sandboxes).endpoints
             + SnapshotRoutes(snapshots: controlPlane.snapshots).endpoints
             + TemplateRoutes(templates: controlPlane.templates).endpoints
             + HostRoutes(host: controlPlane.host, metrics: metrics).endpoints

@@ -6,7 +6,9 @@ import Synchronization
 
 /// Captures without memory: what is kept of a sandbox is its facts, and what goes on from them is a fresh agent.
 extension TestNode {
-    enum Call: Hashable { case pause, resume, snapshot, fork, rewind, removeSnapshot, export, importing }
+    enum Call: Hashable {
+        case pause, resume, snapshot, fork, rewind, removeSnapshot, export, importing, setNetwork
+    }
 
     // MARK: What tests turn
 
@@ -50,7 +52,7 @@ extension TestNode {
         if source == .memory, try machine(id).connection != nil {
             throw MartletError(.failedPrecondition, "resume: \(id): it runs")
         }
-        return try await restart(id, mode: source == .memory ? .restored : .booted)
+        return try await restart(id, mode: source == .memory ? .restored : .booted, network)
     }
 
     func rewind(_ id: SandboxID, to snapshot: SnapshotID, network: SandboxNetwork) async throws -> NodeSandbox {
@@ -58,14 +60,7 @@ extension TestNode {
         guard state.withLock({ $0.snapshots[snapshot] }) != nil else {
             throw MartletError(.notFound, "rewind: snapshot \(snapshot) is not on this node")
         }
-        return try await restart(id, mode: .restored)
-    }
-
-    func setNetwork(of id: SandboxID, _ network: SandboxNetwork) async throws { _ = try machine(id) }
-
-    func networkCounters(of id: SandboxID) async throws -> NetworkCounters {
-        _ = try machine(id)
-        return NetworkCounters()
+        return try await restart(id, mode: .restored, network)
     }
 
     func snapshot(_ id: SandboxID, as spec: SnapshotSpec) async throws -> NodeSnapshot {
@@ -91,8 +86,10 @@ extension TestNode {
             sandbox.id = child.id
             sandbox.state = .running
             sandbox.report = CreateReport(mode: .restored, totalMilliseconds: 2, phases: ["thaw": 1])
-            let machine = Machine(sandbox: sandbox, connection: try await TestNode.startAgent())
+            let machine = Machine(
+                sandbox: sandbox, connection: try await TestNode.startAgent(), network: child.network)
             state.withLock { state in
+                state.given.append((child.id, child.network))
                 state.machines[child.id] = machine
                 state.forked.append(child)
             }
@@ -145,7 +142,7 @@ extension TestNode {
 
     // MARK: Inside
 
-    private func begin(_ call: Call) async throws {
+    func begin(_ call: Call) async throws {
         let (gate, failure) = state.withLock { state in
             state.calls.append(call)
             return (state.gates[call], state.failures[call])
@@ -154,7 +151,7 @@ extension TestNode {
         if let failure { throw failure }
     }
 
-    private func machine(_ id: SandboxID) throws -> Machine {
+    func machine(_ id: SandboxID) throws -> Machine {
         guard let machine = state.withLock({ $0.machines[id] }) else {
             throw MartletError(.notFound, "sandbox: \(id) is not on this node")
         }
@@ -184,12 +181,17 @@ extension TestNode {
         }
     }
 
-    private func restart(_ id: SandboxID, mode: CreateReport.Mode) async throws -> NodeSandbox {
+    private func restart(
+        _ id: SandboxID, mode: CreateReport.Mode, _ network: SandboxNetwork
+    ) async throws -> NodeSandbox {
         _ = try machine(id)
         let connection = try await TestNode.startAgent()
         let (old, sandbox) = state.withLock { state in
             let old = state.machines[id]?.connection
             state.machines[id]?.connection = connection
+            state.machines[id]?.network = network
+            state.machines[id]?.counters = NetworkCounters()
+            state.given.append((id, network))
             state.machines[id]?.sandbox.state = .running
             state.machines[id]?.sandbox.report = CreateReport(mode: mode, totalMilliseconds: 1, phases: [:])
             return (old, state.machines[id]?.sandbox)

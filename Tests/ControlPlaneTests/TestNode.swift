@@ -17,6 +17,9 @@ final class TestNode: NodeService {
         var sandbox: NodeSandbox
         /// nil while it is paused.
         var connection: GuestConnection?
+        /// What it was last told to have.
+        var network = SandboxNetwork.closed
+        var counters = NetworkCounters()
     }
 
     struct State {
@@ -38,6 +41,11 @@ final class TestNode: NodeService {
         var eventSource: AsyncStream<NodeEvent>.Continuation?
         /// What nobody has taken yet.
         var waitingEvents: [NodeEvent] = []
+        var denialSource: AsyncStream<NodeDenial>.Continuation?
+        var waitingDenials: [NodeDenial] = []
+        var hostNetwork = NodeNetwork.unavailable(reason: "there is none in tests")
+        /// Every network that was given, in the order it was.
+        var given: [(id: SandboxID, network: SandboxNetwork)] = []
     }
 
     let state = Mutex(State())
@@ -79,7 +87,16 @@ final class TestNode: NodeService {
         return stream
     }
 
-    let denials = AsyncStream<NodeDenial> { _ in }
+    /// As `events`.
+    var denials: AsyncStream<NodeDenial> {
+        let (stream, source) = AsyncStream.makeStream(of: NodeDenial.self)
+        state.withLock { state in
+            for denial in state.waitingDenials { source.yield(denial) }
+            state.waitingDenials = []
+            state.denialSource = source
+        }
+        return stream
+    }
 
     func create(_ spec: SandboxSpec) async throws -> NodeSandbox {
         let (gate, failure) = state.withLock { ($0.createGate, $0.createFailure) }
@@ -96,8 +113,9 @@ final class TestNode: NodeService {
             report: CreateReport(mode: .warm, totalMilliseconds: 1, phases: ["thaw": 0.5]), isAdopted: false)
         let connection = try await TestNode.startAgent()
         state.withLock { state in
-            state.machines[spec.id] = Machine(sandbox: sandbox, connection: connection)
+            state.machines[spec.id] = Machine(sandbox: sandbox, connection: connection, network: spec.network)
             state.created.append(spec)
+            state.given.append((spec.id, spec.network))
         }
         return sandbox
     }
@@ -158,7 +176,7 @@ final class TestNode: NodeService {
             ],
             pools: (try? MachineShape(cpus: 1, memoryMiB: 256)).map {
                 [PoolReport(template: "base", shape: $0, shells: 1, warm: 2, targetShells: 2, targetWarm: 3)]
-            } ?? [], network: .unavailable(reason: "there is none in tests"))
+            } ?? [], network: state.withLock { $0.hostNetwork })
     }
 
     func templates() async throws -> [NodeTemplate] {

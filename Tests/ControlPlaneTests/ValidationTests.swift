@@ -65,12 +65,12 @@ struct ValidationTests {
 
     @Test("A create request with defaults asks for the base template")
     func createDefaults() throws {
-        let plan = try CreatePlan(CreateSandboxRequest(), configuration: .init(version: "test"))
+        let plan = try CreatePlan(CreateSandboxRequest(), caller: .local, configuration: .init(version: "test"))
         #expect(plan.template == "base")
         #expect(plan.timeoutSeconds == 300)
         #expect(plan.isolation == "auto")
         let id = SandboxID.random()
-        #expect(plan.spec(id: id).hostname == id.rawValue)
+        #expect(plan.spec(id: id, network: .init(network: .closed, sealed: nil)).hostname == id.rawValue)
     }
 
     @Test(
@@ -92,7 +92,7 @@ struct ValidationTests {
         ])
     func badCreates(request: CreateSandboxRequest, field: String) {
         let error = #expect(throws: MartletError.self) {
-            try CreatePlan(request, configuration: .init(version: "test"))
+            try CreatePlan(request, caller: .local, configuration: .init(version: "test"))
         }
         #expect(error?.code == .invalidArgument)
         #expect(error?.details["field"] == field)

@@ -115,9 +115,10 @@ struct SnapshotStoreTests {
             try await queue.write { db in
                 try db.execute(sql: "DROP TABLE snapshot")
                 for column in [
-                    "onTimeout", "isRecorded", "pausedAt", "capture", "currentSnapshot", "nextCheckpoint",
+                    "onTimeout", "isRecorded", "pausedAt", "capture", "currentSnapshot", "nextCheckpoint", "network",
+                    "secrets", "secretFacts",
                 ] { try db.execute(sql: "ALTER TABLE sandbox DROP COLUMN \(column)") }
-                try db.execute(sql: "DELETE FROM grdb_migrations WHERE identifier = '2 snapshots'")
+                try db.execute(sql: "DELETE FROM grdb_migrations WHERE identifier > '2'")
             }
         }
         let store = try SQLiteStore.open(directory: scratch.path)

@@ -33,7 +33,8 @@ struct RequestCodingTests {
             try keys(
                 CreateSandboxRequest(
                     template: "", name: "", timeoutSeconds: 1, cpus: 1, memoryMiB: 1, diskMiB: 1, env: [:],
-                    metadata: [:], isolation: "", fromSnapshot: "", inheritEnv: true, onTimeout: .pause, record: true))
+                    metadata: [:], isolation: "", fromSnapshot: "", inheritEnv: true, onTimeout: .pause, record: true,
+                    network: .closed, secrets: []))
                 == Set(CreateSandboxRequest.fields))
         #expect(
             try keys(UpdateSandboxRequest(timeoutSeconds: 1, metadata: [:], onTimeout: .kill))
@@ -43,10 +44,15 @@ struct RequestCodingTests {
         #expect(try keys(RewindRequest(to: 1)) == Set(RewindRequest.fields))
         #expect(
             try keys(
-                ForkSandboxRequest(count: 1, timeoutSeconds: 1, metadata: [:], env: [:], inheritEnv: true, at: 1))
+                ForkSandboxRequest(
+                    count: 1, timeoutSeconds: 1, metadata: [:], env: [:], inheritEnv: true, at: 1, network: .closed,
+                    secrets: [], inheritSecrets: true))
                 == Set(ForkSandboxRequest.fields))
         #expect(
-            try keys(ForkSnapshotRequest(count: 1, timeoutSeconds: 1, metadata: [:], env: [:], inheritEnv: true))
+            try keys(
+                ForkSnapshotRequest(
+                    count: 1, timeoutSeconds: 1, metadata: [:], env: [:], inheritEnv: true, network: .closed,
+                    secrets: []))
                 == Set(ForkSnapshotRequest.fields))
         #expect(
             try keys(
@@ -66,6 +72,10 @@ struct RequestCodingTests {
                 == Set(MakeDirectoryRequest.fields))
         #expect(try keys(MoveFileRequest(from: "", to: "")) == Set(MoveFileRequest.fields))
         #expect(try keys(BuildTemplateRequest(name: "", force: true)) == Set(BuildTemplateRequest.fields))
+        let policy = NetworkPolicy(mode: .public, dns: .init(servers: []), rateMbps: 1, maxConnections: 1)
+        #expect(try keys(policy) == Set(NetworkPolicy.fields))
+        let secret = SecretRequest(name: "", valueFrom: .init(value: ""), hosts: [], header: "", format: "")
+        #expect(try keys(secret) == Set(CreateSandboxRequest.innerFields["secrets"] ?? []))
     }
 
     @Test("A sandbox survives the wire whole")

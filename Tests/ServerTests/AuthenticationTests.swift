@@ -80,6 +80,7 @@ struct AuthenticationTests {
                         case "mkdir": #"{"path":"/x"}"#
                         case "move": #"{"from":"/x","to":"/y"}"#
                         case "rewind": #"{"to":0}"#
+                        case "network": #"{"mode":"public"}"#
                         default: "{}"
                         }
                     let hasPath = endpoint.path.contains("/files") && endpoint.method != .post

@@ -164,18 +164,4 @@ struct BadInputTests {
             }
         }
     }
-
-    @Test("What is not built yet says what it is")
-    func unsupported() async throws {
-        try await ServerFixture.with { fixture in
-            let id = try await fixture.create()
-            try await fixture.routed { client in
-                let answer = try await client.call(.put, "/v1/sandboxes/\(id)/network", "{}")
-                #expect(answer.status == 501)
-                let error = try answer.error()
-                #expect(error.code == "unsupported")
-                #expect(error.details["feature"] == "network policies")
-            }
-        }
-    }
 }

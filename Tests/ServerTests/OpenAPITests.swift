@@ -78,6 +78,10 @@ struct OpenAPITests {
             ("CreateSnapshotRequest", CreateSnapshotRequest.fields),
             ("ResumeSandboxRequest", ResumeSandboxRequest.fields), ("RewindRequest", RewindRequest.fields),
             ("ForkSandboxRequest", ForkSandboxRequest.fields), ("ForkSnapshotRequest", ForkSnapshotRequest.fields),
+            ("NetworkPolicy", NetworkPolicy.fields),
+            ("NetworkNames", CreateSandboxRequest.innerFields["network.dns"] ?? []),
+            ("Secret", CreateSandboxRequest.innerFields["secrets"] ?? []),
+            ("SecretSource", CreateSandboxRequest.innerFields["secrets.value_from"] ?? []),
         ]
         for (schema, fields) in requests {
             #expect(document.properties(schema) == Set(fields), "\(schema)")
@@ -100,6 +104,7 @@ struct OpenAPITests {
         #expect(document.values("SandboxState") == Set(SandboxState.allCases.map(\.rawValue)))
         #expect(document.values("IsolationLevel") == Set(IsolationLevel.allCases.map(\.rawValue)))
         #expect(document.values("TimeoutAction") == Set(TimeoutAction.allCases.map(\.rawValue)))
+        #expect(document.values("NetworkMode") == Set(NetworkPolicy.Mode.allCases.map(\.rawValue)))
         #expect(document.values("SnapshotKind") == Set(SnapshotKind.allCases.map(\.rawValue)))
         #expect(document.values("SnapshotState") == Set(SnapshotState.allCases.map(\.rawValue)))
         #expect(document.values("ResumeFrom") == Set(ResumeFrom.allCases.map(\.rawValue)))

@@ -27,7 +27,10 @@ enum Samples {
     private static let sandbox = SandboxResource(
         id: "", name: "", template: "", state: .running, stateReason: "", isolation: isolation, cpus: 1, memoryMiB: 1,
         diskMiB: 1, createdAt: time, expiresAt: time, metadata: [:], parent: "", fromSnapshot: "", pausedAt: time,
-        capture: capture, create: report)
+        capture: capture, create: report, network: policy, secrets: [])
+    private static let policy = NetworkPolicy(
+        mode: .allowlist, dns: .init(servers: []), rateMbps: 1, maxConnections: 1)
+    private static let counters = NetworkCounters()
 
     private static var snapshots: [(String, any Encodable)] {
         var child = ForkResult.Child(sandbox: sandbox)
@@ -39,7 +42,7 @@ enum Samples {
                 SnapshotResource(
                     id: "", name: "", kind: .snapshot, number: 0, sandbox: "", parent: "", template: "",
                     isolation: isolation, cpus: 1, memoryMiB: 1, diskMiB: 1, capturedAt: time, pauseMilliseconds: 0,
-                    memoryBytes: 0, diskBytes: 0, metadata: [:], state: .ready, inUseBy: [])
+                    memoryBytes: 0, diskBytes: 0, metadata: [:], state: .ready, inUseBy: [], network: policy)
             ),
             (
                 "ForkResult",
@@ -57,7 +60,7 @@ enum Samples {
     }
 
     private static var all: [(String, any Encodable)] {
-        sandboxes + processesAndFiles + snapshots + [
+        sandboxes + processesAndFiles + snapshots + networks + [
             ("Error", ErrorBody(error: detail)), ("ErrorDetail", detail), ("Status", ["status": "ok"]),
             (
                 "Template",
@@ -76,8 +79,9 @@ enum Samples {
                 "Host",
                 HostResource(
                     version: "", kernel: "", cpus: 1, memoryBytes: 1, memoryAvailableBytes: 1, diskAvailableBytes: 1,
-                    sandboxes: 1, maxSandboxes: 1, engines: [], pools: [])
+                    sandboxes: 1, maxSandboxes: 1, engines: [], pools: [], network: hostNetwork)
             ),
+            ("HostNetwork", hostNetwork),
             (
                 "Engine",
                 HostResource.Engine(
@@ -103,7 +107,8 @@ enum Samples {
                     uptimeMilliseconds: 0, cpuUserMilliseconds: 0, cpuSystemMilliseconds: 0, cpuIdleMilliseconds: 0,
                     loadAverage: 0, memoryTotalBytes: 0, memoryAvailableBytes: 0, hostPrivateBytes: 0,
                     hostProportionalBytes: 0, diskTotalBytes: 0, diskUsedBytes: 0, diskReadBytes: 0,
-                    diskWrittenBytes: 0, networkReceivedBytes: 0, networkSentBytes: 0, processes: 0)
+                    diskWrittenBytes: 0, networkReceivedBytes: 0, networkSentBytes: 0, processes: 0,
+                    network: counters)
             ),
             (
                 "ExecResult",
@@ -111,6 +116,27 @@ enum Samples {
                     exitCode: 0, signal: "", stdout: "", stderr: "", stdoutBase64: "", stderrBase64: "",
                     timedOut: false, truncated: false, durationMilliseconds: 0, guestMilliseconds: 0, checkpoint: 0,
                     checkpointMilliseconds: 0)
+            ),
+        ]
+    }
+
+    private static let hostNetwork = HostResource.Network(
+        available: true, reason: "", subnet: IPv4Prefix(IPv4Address(bits: 0), length: 16), slots: 1, slotsUsed: 1,
+        slotsReady: 1, defaultMode: .none)
+
+    private static var networks: [(String, any Encodable)] {
+        var source = SecretRequest.Source(value: "")
+        source.env = ""
+        return [
+            ("NetworkPolicy", policy), ("NetworkNames", NetworkPolicy.Names(servers: [])),
+            ("NetworkCounters", counters), ("SecretSource", source),
+            ("Secret", SecretRequest(name: "", valueFrom: source, hosts: [], header: "", format: "")),
+            ("SecretSummary", SecretSummary(name: "", hosts: [])),
+            ("NetworkSecret", NetworkResource.Secret(name: "", hosts: [], header: "", placeholder: "")),
+            (
+                "Network",
+                NetworkResource(
+                    policy: policy, secrets: [], address: IPv4Address(bits: 0), counters: counters, problem: "")
             ),
         ]
     }

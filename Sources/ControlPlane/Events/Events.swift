@@ -27,8 +27,10 @@ package final class Events: Sendable {
     }
 
     /// Takes note of something that happened.
-    func note(_ id: SandboxID, _ kind: String, _ message: String, _ details: [String: String] = [:]) {
-        let event = EventRecord(sandboxID: id, time: .now, kind: kind, message: message, details: details)
+    func note(
+        _ id: SandboxID, _ kind: String, _ message: String, _ details: [String: String] = [:], at time: Timestamp = .now
+    ) {
+        let event = EventRecord(sandboxID: id, time: time, kind: kind, message: message, details: details)
         if !queue.offer(.event(event)) {
             logger.warning("an event was dropped: too many wait", metadata: ["sandbox.id": "\(id)"])
         }

@@ -7,16 +7,24 @@ import SandboxModel
 package struct Host: Sendable {
     let node: any NodeService
     let index: SandboxIndex
-    let version: String
+    let traffic: Traffic
+    let configuration: ControlPlaneConfiguration
 
     /// Engines, the accelerator and why, capacity, pools.
     package func report() async -> HostResource {
         let report = await node.report()
         return HostResource(
-            version: version, kernel: report.kernel, cpus: report.cpus, memoryBytes: report.memoryBytes,
+            version: configuration.version, kernel: report.kernel, cpus: report.cpus, memoryBytes: report.memoryBytes,
             memoryAvailableBytes: report.memoryAvailableBytes, diskAvailableBytes: report.diskAvailableBytes,
             sandboxes: report.sandboxes, maxSandboxes: report.maxSandboxes,
-            engines: report.engines.map(HostResource.Engine.init), pools: report.pools.map(HostResource.Pool.init))
+            engines: report.engines.map(HostResource.Engine.init), pools: report.pools.map(HostResource.Pool.init),
+            network: network(report.network))
+    }
+
+    private func network(_ network: NodeNetwork) -> HostResource.Network {
+        HostResource.Network(
+            available: network.isAvailable, reason: network.reason, subnet: network.subnet, slots: network.capacity,
+            slotsUsed: network.used, slotsReady: network.ready, defaultMode: configuration.defaultNetwork.mode)
     }
 
     /// Whether sandboxes can be made: some engine works.
@@ -28,7 +36,9 @@ package struct Host: Sendable {
         for state in [SandboxState.running, .pausing, .paused, .resuming, .stopping, .failed] {
             Meter(label: "sandboxes", dimensions: [("state", state.rawValue)]).set(counts[state, default: 0])
         }
-        let pools = await node.report().pools
+        await traffic.refresh()
+        let report = await node.report()
+        let pools = report.pools
         func set(_ kind: String, _ state: String, _ value: Int) {
             Meter(label: "pool_slots", dimensions: [("kind", kind), ("state", state)]).set(value)
         }
@@ -36,6 +46,11 @@ package struct Host: Sendable {
         set("shell", "target", pools.map(\.targetShells).reduce(0, +))
         set("warm", "ready", pools.map(\.warm).reduce(0, +))
         set("warm", "target", pools.map(\.targetWarm).reduce(0, +))
+        let network = report.network
+        let free = max(0, network.capacity - network.used - network.ready)
+        for (state, slots) in [("used", network.used), ("ready", network.ready), ("free", free)] {
+            Meter(label: "network_slots", dimensions: [("state", state)]).set(slots)
+        }
     }
 }
 

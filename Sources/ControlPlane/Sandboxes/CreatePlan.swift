@@ -20,11 +20,14 @@ struct CreatePlan: Sendable {
     var inheritsEnvironment: Bool
     var onTimeout: TimeoutAction
     var isRecorded: Bool
+    var network: NetworkPlan
 
     /// Checks a request.
     ///
-    /// - Throws: `invalid_argument` naming the field.
-    init(_ request: CreateSandboxRequest, configuration: ControlPlaneConfiguration) throws(MartletError) {
+    /// - Throws: `invalid_argument` naming the field; `permission_denied` for secrets of the daemon's.
+    init(
+        _ request: CreateSandboxRequest, caller: Caller, configuration: ControlPlaneConfiguration
+    ) throws(MartletError) {
         fromSnapshot = request.fromSnapshot
         let template = request.template ?? (fromSnapshot == nil ? "base" : nil)
         self.template = try template.map { text throws(MartletError) in
@@ -56,6 +59,9 @@ struct CreatePlan: Sendable {
         environment = try EnvironmentCheck.pairs(request.env ?? [:], field: "env")
         metadata = try MetadataCheck.checked(request.metadata ?? [:])
         isolation = try CreatePlan.isolation(request.isolation ?? "auto")
+        network = try NetworkPlan(
+            policy: request.network, secrets: request.secrets, env: request.env, caller: caller,
+            configuration: configuration)
     }
 
     /// Checks a time-out: from one second up to the longest allowed.
@@ -89,16 +95,17 @@ struct CreatePlan: Sendable {
     }
 
     /// What the node is asked for when it goes on from a snapshot.
-    func forkSpec(id: SandboxID) -> ForkSpec {
+    func forkSpec(id: SandboxID, network: Networks.Prepared) -> ForkSpec {
         ForkSpec(
-            id: id, hostname: name ?? id.rawValue, environment: environment, inheritsEnvironment: inheritsEnvironment)
+            id: id, hostname: name ?? id.rawValue, environment: environment,
+            inheritsEnvironment: inheritsEnvironment, network: network.network)
     }
 
     /// What the node is asked for.
-    func spec(id: SandboxID) -> SandboxSpec {
+    func spec(id: SandboxID, network: Networks.Prepared) -> SandboxSpec {
         SandboxSpec(
             id: id, template: template ?? "base", cpus: cpus, memoryMiB: memoryMiB, diskMiB: diskMiB,
-            environment: environment,
-            hostname: name ?? id.rawValue, isolation: isolation)
+            environment: environment, hostname: name ?? id.rawValue, isolation: isolation,
+            network: network.network)
     }
 }

@@ -26,7 +26,7 @@ enum EnvironmentCheck {
         return pairs
     }
 
-    private static func isName(_ name: String) -> Bool {
+    static func isName(_ name: String) -> Bool {
         guard let first = name.utf8.first, name.utf8.count <= 255, !first.isDigit else { return false }
         return name.utf8.allSatisfy { $0.isLetter || $0.isDigit || $0 == UInt8(ascii: "_") }
     }

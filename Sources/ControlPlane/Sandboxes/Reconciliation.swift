@@ -14,6 +14,7 @@ struct Reconciliation: Sendable {
     let node: any NodeService
     let index: SandboxIndex
     let shelf: SnapshotShelf
+    let networks: Networks
     let events: Events
     let logger: Logger
 
@@ -58,6 +59,25 @@ struct Reconciliation: Sendable {
         let difference =
             adopted.state == record.state ? [:] : ["from": record.state.rawValue, "to": adopted.state.rawValue]
         events.note(record.id, "adopted", "taken over by a new daemon", difference)
+        if adopted.state == .running { await giveNetwork(adopted) }
+    }
+
+    /// Tells the node what a running sandbox may reach: it is not the node that remembers. What cannot be told leaves
+    /// the sandbox without a network.
+    private func giveNetwork(_ record: SandboxRecord) async {
+        do {
+            try await node.setNetwork(of: record.id, try await networks.network(of: record))
+        } catch let error as MartletError where error.code == .unsupported && record.isOffline {
+            // It has no network card, and needs none.
+        } catch {
+            let problem = "its network is closed: \((error as? MartletError)?.message ?? "\(error)")".printable(400)
+            networks.setProblem(record.id, problem)
+            events.note(record.id, "network_closed", problem)
+            logger.error(
+                "giving a sandbox its network back failed",
+                metadata: ["sandbox.id": "\(record.id)", "error": "\(error)"])
+            try? await node.setNetwork(of: record.id, .closed)
+        }
     }
 
     private func lose(_ record: SandboxRecord) async throws {
@@ -112,4 +132,9 @@ struct Reconciliation: Sendable {
             }
         }
     }
+}
+
+extension SandboxRecord {
+    /// Whether it has no use for a network.
+    fileprivate var isOffline: Bool { network.mode == .none && secrets == nil }
 }

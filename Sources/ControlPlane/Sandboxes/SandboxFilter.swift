@@ -33,6 +33,7 @@ extension Sandboxes {
         return try Page.newestFirst(
             visible.filter(filter.matches), limit: filter.limit, after: filter.cursor,
             isID: { SandboxID(rawValue: $0) != nil },
-            position: { ListPosition(createdAt: $0.createdAt, id: $0.id.rawValue) }, item: { SandboxResource($0) })
+            position: { ListPosition(createdAt: $0.createdAt, id: $0.id.rawValue) },
+            item: { SandboxResource(listed: $0) })
     }
 }

@@ -6,6 +6,13 @@ import SandboxModel
 extension SandboxResource {
     /// The record as clients see it.
     init(_ record: SandboxRecord) {
+        self.init(listed: record)
+        network = record.network
+        secrets = (record.secrets?.facts ?? []).map { SecretSummary(name: $0.name, hosts: $0.hosts) }
+    }
+
+    /// The record as one of several: without what may be long.
+    init(listed record: SandboxRecord) {
         self.init(
             id: record.id.rawValue, name: record.name, template: record.template, state: record.state,
             stateReason: record.reason, isolation: record.isolation, cpus: record.cpus, memoryMiB: record.memoryMiB,
@@ -23,7 +30,9 @@ extension SandboxRecord {
 
 extension SandboxMetrics {
     /// What the guest tells of itself, beside what the host sees.
-    init(_ guest: GuestMetrics, memory: (private: UInt64, proportional: UInt64)) {
+    init(
+        _ guest: GuestMetrics, memory: (private: UInt64, proportional: UInt64), network: NetworkCounters?
+    ) {
         self.init(
             uptimeMilliseconds: guest.uptimeMilliseconds, cpuUserMilliseconds: guest.cpuUserMilliseconds,
             cpuSystemMilliseconds: guest.cpuSystemMilliseconds, cpuIdleMilliseconds: guest.cpuIdleMilliseconds,
@@ -32,6 +41,7 @@ extension SandboxMetrics {
             hostProportionalBytes: memory.proportional, diskTotalBytes: guest.diskTotal,
             diskUsedBytes: guest.diskUsed, diskReadBytes: guest.diskReadBytes,
             diskWrittenBytes: guest.diskWrittenBytes, networkReceivedBytes: guest.networkReceivedBytes,
-            networkSentBytes: guest.networkSentBytes, processes: guest.processes)
+            networkSentBytes: guest.networkSentBytes, processes: guest.processes,
+            network: network)
     }
 }

@@ -44,9 +44,10 @@ extension Sandboxes {
             if isCheckpoint { record.nextCheckpoint += 1 }
         }
         guard let before = changed?.before else { throw Sandboxes.notFound(id.rawValue) }
-        let snapshot = SnapshotRecord(
+        var snapshot = SnapshotRecord(
             taken, keyID: plan.keyID, name: plan.name, kind: plan.kind,
             number: isCheckpoint ? before.nextCheckpoint : nil, parent: before.currentSnapshot, metadata: plan.metadata)
+        snapshot.network = before.network
         do {
             try await store.insert(
                 snapshot, idempotency: plan.idempotency?.record(snapshot.id.rawValue, at: snapshot.createdAt)

@@ -17,15 +17,16 @@ extension Sandboxes {
         _ request: CreateSandboxRequest, idempotencyKey: String?, caller: Caller
     ) async throws -> SandboxResource {
         var stopwatch = Stopwatch()
-        let plan = try CreatePlan(request, configuration: configuration)
+        let plan = try CreatePlan(request, caller: caller, configuration: configuration)
         try await checkIsolation(plan.isolation)
         guard let idempotencyKey else {
             return SandboxResource(try await begin(plan, idempotency: nil, caller: caller, stopwatch: &stopwatch))
         }
         let key = try IdempotencyGate.checked(idempotencyKey)
         let timing = stopwatch
-        let outcome = try await gate.once(keyID: caller.keyID, key: key, requestHash: try fingerprint(of: request)) {
-            draft in
+        let outcome = try await gate.once(
+            keyID: caller.keyID, key: key, requestHash: try await fingerprint(of: request)
+        ) { draft in
             var stopwatch = timing
             return try await begin(plan, idempotency: draft, caller: caller, stopwatch: &stopwatch)
         }
@@ -66,16 +67,18 @@ extension Sandboxes {
     ) async throws -> SandboxRecord {
         let reservation = try index.reserve(keyID: caller.keyID, name: plan.name, limit: limit(of: caller))
         let id = SandboxID.random()
+        let network: Networks.Prepared
         let machine: NodeSandbox
         do {
-            machine = try await build(plan, from: snapshot, id: id)
+            network = try await networks.prepare(plan.network, for: id, policy: snapshot?.network)
+            machine = try await build(plan, from: snapshot, id: id, network: network)
         } catch {
             index.release(reservation)
             Counter(label: "sandbox_create_failures_total", dimensions: [("code", error.metricCode)]).increment()
             throw error
         }
         stopwatch.lap("create")
-        var record = SandboxRecord(machine, plan: plan, from: snapshot, keyID: caller.keyID, at: .now)
+        var record = SandboxRecord(machine, plan: plan, from: snapshot, network: network, keyID: caller.keyID, at: .now)
         do {
             // The one transaction of a create. A crash before it leaves a machine without a record, which the next
             // start destroys.
@@ -104,9 +107,11 @@ extension Sandboxes {
         return record
     }
 
-    private func build(_ plan: CreatePlan, from snapshot: SnapshotRecord?, id: SandboxID) async throws -> NodeSandbox {
-        guard let snapshot else { return try await node.create(plan.spec(id: id)) }
-        let outcome = try await node.fork(.snapshot(snapshot.id), into: [plan.forkSpec(id: id)])
+    private func build(
+        _ plan: CreatePlan, from snapshot: SnapshotRecord?, id: SandboxID, network: Networks.Prepared
+    ) async throws -> NodeSandbox {
+        guard let snapshot else { return try await node.create(plan.spec(id: id, network: network)) }
+        let outcome = try await node.fork(.snapshot(snapshot.id), into: [plan.forkSpec(id: id, network: network)])
         guard let child = outcome.children.first else {
             throw MartletError(.internal, "create sandbox: \(id): the node told nothing of it")
         }
@@ -141,7 +146,10 @@ extension Sandboxes {
         }
     }
 
-    private func fingerprint(of request: CreateSandboxRequest) throws -> [UInt8] {
+    /// What tells this request from others; kept, so that it must tell nothing of a secret's value.
+    private func fingerprint(of request: CreateSandboxRequest) async throws -> [UInt8] {
+        var request = request
+        request.secrets = try await request.secrets?.blinded { try await store.fingerprint(ofSecret: $0) }
         let encoder = JSONEncoder()
         encoder.outputFormatting = .sortedKeys
         return Array(SHA256.hash(data: try encoder.encode(request)))
@@ -150,7 +158,9 @@ extension Sandboxes {
 
 extension SandboxRecord {
     fileprivate init(
-        _ machine: NodeSandbox, plan: CreatePlan, from snapshot: SnapshotRecord?, keyID: String?, at time: Timestamp
+        _ machine: NodeSandbox, plan: CreatePlan, from snapshot: SnapshotRecord?, network: Networks.Prepared,
+        keyID: String?,
+        at time: Timestamp
     ) {
         let parentage = snapshot.map(ForkParentage.init)
         self.init(
@@ -160,7 +170,7 @@ extension SandboxRecord {
             expiresAt: time.adding(seconds: Int64(plan.timeoutSeconds)), timeoutSeconds: plan.timeoutSeconds,
             metadata: plan.metadata, parent: parentage?.parent?.rawValue, fromSnapshot: snapshot?.id.rawValue,
             report: machine.report, onTimeout: plan.onTimeout, isRecorded: plan.isRecorded,
-            currentSnapshot: snapshot?.id)
+            currentSnapshot: snapshot?.id, network: network.network.policy, secrets: network.sealed)
     }
 
     fileprivate var createdEvent: EventRecord {

@@ -58,6 +58,7 @@ extension Sandboxes {
     private func endNow(_ id: SandboxID, kind: String, message: String) async throws -> Bool {
         guard let before = index.step(id, to: .stopping) else { return false }
         let (store, node, logger) = (store, node, logger)
+        await traffic.settle(id)
         do {
             // Once begun it is carried through, even if the client leaves.
             try await shielded {
@@ -76,6 +77,8 @@ extension Sandboxes {
             throw error
         }
         index.remove(id)
+        denials.forget(id)
+        networks.setProblem(id, nil)
         events.note(
             id, kind, message, ["from": before.state.rawValue, "to": SandboxState.stopped.rawValue])
         events.finish(id)

@@ -15,10 +15,12 @@ struct ForkPlan: Sendable {
     var metadata: [String: String]
     var environment: [String]
     var inheritsEnvironment: Bool
+    var network: NetworkPlan
 
-    /// - Throws: `invalid_argument` naming the field.
+    /// - Throws: `invalid_argument` naming the field; `permission_denied` for secrets of the daemon's.
     init(
-        _ request: ForkSnapshotRequest, configuration: ControlPlaneConfiguration
+        _ request: ForkSnapshotRequest, inheritsSecrets: Bool? = nil, caller: Caller,
+        configuration: ControlPlaneConfiguration
     ) throws(MartletError) {
         count = request.count ?? 1
         guard (1...ForkPlan.maxChildren).contains(count) else {
@@ -29,6 +31,9 @@ struct ForkPlan: Sendable {
         metadata = try MetadataCheck.checked(request.metadata ?? [:])
         environment = try EnvironmentCheck.pairs(request.env ?? [:], field: "env")
         inheritsEnvironment = request.inheritEnv ?? false
+        network = try NetworkPlan(
+            policy: request.network, secrets: request.secrets, inheritsSecrets: inheritsSecrets, env: request.env,
+            caller: caller, configuration: configuration)
     }
 }
 
@@ -36,14 +41,29 @@ struct ForkPlan: Sendable {
 struct ForkParentage: Sendable {
     var parent: SandboxID?
     var snapshot: SnapshotID?
+    /// What they may reach unless told otherwise; nil when that is not known.
+    var network: NetworkPolicy?
+    /// What they may inherit secrets from.
+    var secretive: SandboxRecord?
 
     /// A child of a running or paused sandbox.
-    init(sandbox: SandboxID) { parent = sandbox }
+    init(_ sandbox: SandboxRecord) {
+        parent = sandbox.id
+        network = sandbox.network
+        secretive = sandbox
+    }
 
     /// A child made from a snapshot. The sandbox of an imported one is on another machine.
     init(_ snapshot: SnapshotRecord) {
         parent = snapshot.kind == .imported ? nil : snapshot.sandbox
         self.snapshot = snapshot.id
+        network = snapshot.network
+    }
+
+    /// A child that goes on from a checkpoint of a sandbox: as if that had been put back, with the network it has now.
+    init(_ checkpoint: SnapshotRecord, of sandbox: SandboxRecord) {
+        self.init(sandbox)
+        snapshot = checkpoint.id
     }
 
     /// How a child's history begins.
@@ -76,39 +96,65 @@ extension Sandboxes {
         let reservations = places.compactMap { try? $0.get() }
         if reservations.isEmpty, let first = places.first { _ = try first.get() }
         return try await shielded { [self] in
-            let specs = reservations.map { _ in
-                let id = SandboxID.random()
-                return ForkSpec(
-                    id: id, hostname: id.rawValue, environment: plan.environment,
-                    inheritsEnvironment: plan.inheritsEnvironment)
-            }
             let stopwatch = Stopwatch()
+            let wanted: [Wanted]
             let outcome: ForkOutcome
             do {
-                outcome = try await node.fork(source, into: specs)
+                wanted = try await prepare(reservations, parentage, plan)
+                outcome = try await node.fork(source, into: wanted.map { $0.spec(plan) })
             } catch {
                 reservations.forEach(index.release)
-                count(failed: specs.count)
+                count(failed: reservations.count)
                 throw error
             }
-            let made = await settle(outcome, specs, reservations, parentage, plan, caller)
+            let made = await settle(outcome, wanted, parentage, plan, caller)
             Timer(label: "sandbox_fork_duration_seconds").recordMilliseconds(stopwatch.totalMilliseconds)
             deadlinesChanged.offer(())
             return ForkedChildren(report: outcome.report, children: Sandboxes.inPlace(made, places))
         }
     }
 
+    /// A child that has a place, before it is made.
+    private struct Wanted: Sendable {
+        var id: SandboxID
+        var reservation: Reservation
+        var network: Networks.Prepared
+
+        func spec(_ plan: ForkPlan) -> ForkSpec {
+            ForkSpec(
+                id: id, hostname: id.rawValue, environment: plan.environment,
+                inheritsEnvironment: plan.inheritsEnvironment, network: network.network)
+        }
+    }
+
+    private func prepare(
+        _ reservations: [Reservation], _ parentage: ForkParentage, _ plan: ForkPlan
+    ) async throws -> [Wanted] {
+        var inherited: SandboxSecrets?
+        if plan.network.inheritsSecrets, let source = parentage.secretive {
+            inherited = try await networks.secrets(of: source)
+        }
+        var wanted: [Wanted] = []
+        for reservation in reservations {
+            let id = SandboxID.random()
+            let network = try await networks.prepare(
+                plan.network, for: id, policy: parentage.network, inherited: inherited)
+            wanted.append(Wanted(id: id, reservation: reservation, network: network))
+        }
+        return wanted
+    }
+
     /// Puts the children that were made on record, all in one transaction, and gives the places of the others back.
     private func settle(
-        _ outcome: ForkOutcome, _ specs: [ForkSpec], _ reservations: [Reservation],
-        _ parentage: ForkParentage, _ plan: ForkPlan, _ caller: Caller
+        _ outcome: ForkOutcome, _ wanted: [Wanted], _ parentage: ForkParentage, _ plan: ForkPlan, _ caller: Caller
     ) async -> [Result<SandboxRecord, MartletError>] {
-        var made: [Result<SandboxRecord, MartletError>] = specs.indices.map { place in
+        var made: [Result<SandboxRecord, MartletError>] = wanted.indices.map { place in
             guard outcome.children.indices.contains(place) else {
-                return .failure(MartletError(.internal, "fork: \(specs[place].id): the node told nothing of it"))
+                return .failure(MartletError(.internal, "fork: \(wanted[place].id): the node told nothing of it"))
             }
             return outcome.children[place].map {
-                SandboxRecord($0, plan: plan, parentage, keyID: caller.keyID, at: .now)
+                SandboxRecord(
+                    $0, plan: plan, parentage, network: wanted[place].network, keyID: caller.keyID, at: .now)
             }
         }
         let records = made.compactMap { try? $0.get() }
@@ -120,10 +166,10 @@ extension Sandboxes {
             let failure = error as? MartletError ?? MartletError(.internal, "fork: recording the children failed")
             made = made.map { child in child.flatMap { _ in .failure(failure) } }
         }
-        for (child, reservation) in zip(made, reservations) {
+        for (child, wanted) in zip(made, wanted) {
             switch child {
-            case .success(let record): index.commit(record, for: reservation)
-            case .failure: index.release(reservation)
+            case .success(let record): index.commit(record, for: wanted.reservation)
+            case .failure: index.release(wanted.reservation)
             }
         }
         count(failed: made.count { (try? $0.get()) == nil }, made: made.count { (try? $0.get()) != nil })
@@ -153,7 +199,8 @@ extension Sandboxes {
 
 extension SandboxRecord {
     fileprivate init(
-        _ machine: NodeSandbox, plan: ForkPlan, _ parentage: ForkParentage, keyID: String?, at time: Timestamp
+        _ machine: NodeSandbox, plan: ForkPlan, _ parentage: ForkParentage, network: Networks.Prepared,
+        keyID: String?, at time: Timestamp
     ) {
         self.init(
             id: machine.id, keyID: keyID, name: nil, template: machine.template, state: .running,
@@ -161,7 +208,8 @@ extension SandboxRecord {
             diskMiB: machine.diskMiB, createdAt: time,
             expiresAt: time.adding(seconds: Int64(plan.timeoutSeconds)), timeoutSeconds: plan.timeoutSeconds,
             metadata: plan.metadata, parent: parentage.parent?.rawValue, fromSnapshot: parentage.snapshot?.rawValue,
-            report: machine.report, currentSnapshot: parentage.snapshot)
+            report: machine.report, currentSnapshot: parentage.snapshot, network: network.network.policy,
+            secrets: network.sealed)
     }
 
     /// How its history begins.

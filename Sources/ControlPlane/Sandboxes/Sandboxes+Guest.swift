@@ -45,7 +45,8 @@ extension Sandboxes {
     package func metrics(_ idOrName: String, caller: Caller) async throws -> SandboxMetrics {
         let (id, connection) = try await guest(of: idOrName, caller: caller)
         async let memory = node.memory(of: id)
-        return SandboxMetrics(try await connection.metrics(), memory: try await memory)
+        async let network = networkCounters(of: id)
+        return SandboxMetrics(try await connection.metrics(), memory: try await memory, network: await network)
     }
 
     /// The end of the console, as bytes of the guest's choosing.

@@ -81,6 +81,7 @@ extension Sandboxes {
         let stopwatch = Stopwatch()
         return try await shielded { [self] in
             let report: CaptureReport
+            await traffic.settle(id)
             do {
                 report = try await node.pause(id)
             } catch {
@@ -113,7 +114,10 @@ extension Sandboxes {
         return try await shielded { [self] in
             let machine: NodeSandbox
             do {
-                machine = try await node.resume(id, from: source, network: .closed)
+                let network = try await networks.network(of: before)
+                if before.state == .running { await traffic.settle(id) }
+                machine = try await node.resume(id, from: source, network: network)
+                networks.setProblem(id, nil)
             } catch {
                 Counter(label: "sandbox_resume_failures_total", dimensions: [("code", error.metricCode)]).increment()
                 await settle(id, after: error, doing: "resuming it")

@@ -16,6 +16,9 @@ package final class Sandboxes: Sendable {
     let events: Events
     let gate: IdempotencyGate
     let shelf: SnapshotShelf
+    let networks: Networks
+    let denials: Denials
+    let traffic: Traffic
     /// One step at a time per sandbox: pauses, resumes, captures, forks, rewinds, its end.
     let turns = Turns<SandboxID>()
     /// Sandboxes being resumed because a request needs them.
@@ -28,7 +31,7 @@ package final class Sandboxes: Sendable {
 
     init(
         configuration: ControlPlaneConfiguration, store: any DurableStore, node: any NodeService, index: SandboxIndex,
-        shelf: SnapshotShelf, events: Events, logger: Logger
+        shelf: SnapshotShelf, networks: Networks, events: Events, logger: Logger
     ) {
         self.configuration = configuration
         self.store = store
@@ -38,6 +41,9 @@ package final class Sandboxes: Sendable {
         self.events = events
         self.logger = logger
         gate = IdempotencyGate(store: store)
+        self.networks = networks
+        denials = Denials(events: events)
+        traffic = Traffic(index: index) { id in try? await node.networkCounters(of: id) }
     }
 
     /// One sandbox, by id or name.

@@ -26,6 +26,7 @@ extension SnapshotResource {
             isolation: record.isolation, cpus: record.cpus, memoryMiB: record.memoryMiB, diskMiB: record.diskMiB,
             capturedAt: record.capture.capturedAt, pauseMilliseconds: record.capture.pauseMilliseconds,
             memoryBytes: record.capture.memoryBytes, diskBytes: record.capture.diskBytes, metadata: record.metadata,
-            state: record.isDeleting ? .deleting : .ready, inUseBy: users.map(\.rawValue).sorted())
+            state: record.isDeleting ? .deleting : .ready, inUseBy: users.map(\.rawValue).sorted(),
+            network: record.network)
     }
 }

@@ -15,19 +15,21 @@ extension Snapshots {
     ) async throws -> ForkResult {
         let children = ForkSnapshotRequest(
             count: request.count, timeoutSeconds: request.timeoutSeconds, metadata: request.metadata,
-            env: request.env, inheritEnv: request.inheritEnv)
-        let plan = try ForkPlan(children, configuration: configuration)
-        let id = try sandboxes.find(idOrName, caller: caller).id
+            env: request.env, inheritEnv: request.inheritEnv, network: request.network, secrets: request.secrets)
+        let plan = try ForkPlan(
+            children, inheritsSecrets: request.inheritSecrets, caller: caller, configuration: configuration)
+        let source = try sandboxes.find(idOrName, caller: caller)
+        let id = source.id
         if let number = request.at {
             let checkpoint = try checkpoint(number, of: id, doing: "fork sandbox")
-            return try await fork(checkpoint.id, plan, caller: caller)
+            return try await fork(checkpoint.id, of: source, plan, caller: caller)
         }
         return try await sandboxes.turns.take(id) {
-            guard let state = sandboxes.index.record(id)?.state, state == .running || state == .paused else {
+            guard let record = sandboxes.index.record(id), record.state == .running || record.state == .paused else {
                 throw sandboxes.wrongState("fork sandbox", id)
             }
-            let made = try await sandboxes.fork(.sandbox(id), ForkParentage(sandbox: id), plan, caller: caller)
-            return told(made, parent: id, source: state == .paused ? .paused : .running, snapshot: nil)
+            let made = try await sandboxes.fork(.sandbox(id), ForkParentage(record), plan, caller: caller)
+            return told(made, parent: id, source: record.state == .paused ? .paused : .running, snapshot: nil)
         }
     }
 
@@ -37,13 +39,19 @@ extension Snapshots {
     package func fork(
         snapshot idOrName: String, _ request: ForkSnapshotRequest, caller: Caller
     ) async throws -> ForkResult {
-        let plan = try ForkPlan(request, configuration: configuration)
-        return try await fork(try shelf.find(idOrName, caller: caller).id, plan, caller: caller)
+        let plan = try ForkPlan(request, caller: caller, configuration: configuration)
+        return try await fork(try shelf.find(idOrName, caller: caller).id, of: nil, plan, caller: caller)
     }
 
-    private func fork(_ id: SnapshotID, _ plan: ForkPlan, caller: Caller) async throws -> ForkResult {
+    /// - Parameter sandbox: the one whose checkpoint it is, if it was asked for as such.
+    private func fork(
+        _ id: SnapshotID, of sandbox: SandboxRecord?, _ plan: ForkPlan, caller: Caller
+    ) async throws -> ForkResult {
         try await shelf.holding(id) { snapshot in
-            let made = try await sandboxes.fork(.snapshot(id), ForkParentage(snapshot), plan, caller: caller)
+            let parentage =
+                sandbox.map { ForkParentage(snapshot, of: sandboxes.index.record($0.id) ?? $0) }
+                ?? ForkParentage(snapshot)
+            let made = try await sandboxes.fork(.snapshot(id), parentage, plan, caller: caller)
             return told(
                 made, parent: sandboxes.index.record(snapshot.sandbox)?.id,
                 source: snapshot.kind == .checkpoint ? .checkpoint : .snapshot, snapshot: snapshot)
@@ -68,7 +76,7 @@ extension Snapshots {
             snapshot: snapshot?.id.rawValue,
             forks: made.children.map { child in
                 switch child {
-                case .success(let record): .init(sandbox: SandboxResource(record))
+                case .success(let record): .init(sandbox: SandboxResource(listed: record))
                 case .failure(let error): .init(error: .init(error))
                 }
             })
@@ -119,7 +127,10 @@ extension Sandboxes {
         return try await shielded { [self] in
             let machine: NodeSandbox
             do {
-                machine = try await node.rewind(id, to: checkpoint.id, network: .closed)
+                let network = try await networks.network(of: before)
+                if before.state == .running { await traffic.settle(id) }
+                machine = try await node.rewind(id, to: checkpoint.id, network: network)
+                networks.setProblem(id, nil)
             } catch {
                 Counter(label: "sandbox_rewind_failures_total", dimensions: [("code", error.metricCode)]).increment()
                 await settle(id, after: error, doing: "rewinding it")

@@ -115,14 +115,14 @@ package struct Snapshots: Sendable {
             visible.filter(filter.matches), limit: filter.limit, after: filter.cursor,
             isID: { SnapshotID(rawValue: $0) != nil },
             position: { ListPosition(createdAt: $0.createdAt, id: $0.id.rawValue) },
-            item: { resource($0, caller: caller) })
+            item: { listed($0, caller: caller) })
     }
 
     /// The checkpoints of a recording sandbox, oldest first.
     package func checkpoints(_ sandbox: String, caller: Caller) throws(MartletError) -> Page<SnapshotResource> {
         let id = try sandboxes.find(sandbox, caller: caller).id
         return Page(
-            items: shelf.snapshots.checkpoints(of: id).map { resource($0, caller: caller) }, nextCursor: nil)
+            items: shelf.snapshots.checkpoints(of: id).map { listed($0, caller: caller) }, nextCursor: nil)
     }
 
     /// The family of a sandbox, as far as the caller may see it.
@@ -139,6 +139,13 @@ package struct Snapshots: Sendable {
     func resource(_ record: SnapshotRecord, caller: Caller) -> SnapshotResource {
         let users = shelf.users(of: record.id).filter { caller.isAdmin || $0.keyID == caller.keyID }
         return SnapshotResource(record, inUseBy: users.map(\.id))
+    }
+
+    /// The record as one of several: without what may be long.
+    private func listed(_ record: SnapshotRecord, caller: Caller) -> SnapshotResource {
+        var listed = resource(record, caller: caller)
+        listed.network = nil
+        return listed
     }
 
     // MARK: Deleting

@@ -7,6 +7,11 @@ public struct NetworkDenial: Sendable, Hashable, Codable {
         case packet
     }
 
+    /// What a rule is called here that is not among `rules`.
+    public static let otherRule = "other"
+    /// Every rule there is, so that what is counted by rule is counted under few names.
+    public static let rules: Set<String> = ["blocked-address", "host-not-allowed"]
+
     public var time: Timestamp
     public var kind: Kind
     /// Which rule refused it; one of `docs/networking.md`, for example `blocked-address` or `host-not-allowed`.
@@ -51,5 +56,13 @@ public struct NetworkCounters: Sendable, Hashable, Codable {
         self.sentPackets = sentPackets
         self.receivedPackets = receivedPackets
         self.denied = denied
+    }
+
+    enum CodingKeys: String, CodingKey {
+        case denied
+        case sentBytes = "sent_bytes"
+        case receivedBytes = "received_bytes"
+        case sentPackets = "sent_packets"
+        case receivedPackets = "received_packets"
     }
 }

@@ -9,6 +9,15 @@ public struct NetworkPolicy: Sendable, Hashable, Codable {
         case allowlist
         /// Every public address, but for what `deny` lists.
         case `public`
+
+        public init(from decoder: any Decoder) throws {
+            let container = try decoder.singleValueContainer()
+            guard let value = Mode(rawValue: try container.decode(String.self)) else {
+                throw DecodingError.dataCorruptedError(
+                    in: container, debugDescription: "must be 'none', 'allowlist' or 'public'")
+            }
+            self = value
+        }
     }
 
     /// How names are looked up.
@@ -73,25 +82,27 @@ public struct NetworkPolicy: Sendable, Hashable, Codable {
 
     /// Checks what decoding cannot.
     ///
+    /// - Parameter field: where the policy stands; nil when it stands for itself.
     /// - Throws: `invalid_argument` naming the field.
-    public func check(field: String = "network") throws(MartletError) {
+    public func check(field: String? = "network") throws(MartletError) {
+        let prefix = field.map { "\($0)." } ?? ""
         guard allow.count + deny.count <= NetworkPolicy.maxRules else {
-            throw .invalid("\(field).allow", "has more than \(NetworkPolicy.maxRules) rules, those of deny included")
+            throw .invalid("\(prefix)allow", "has more than \(NetworkPolicy.maxRules) rules, those of deny included")
         }
         guard mode == .allowlist || allow.isEmpty else {
-            throw .invalid("\(field).allow", "is for mode allowlist only")
+            throw .invalid("\(prefix)allow", "is for mode allowlist only")
         }
         guard mode != .none || deny.isEmpty else {
-            throw .invalid("\(field).deny", "is of no use in mode none, which denies everything")
+            throw .invalid("\(prefix)deny", "is of no use in mode none, which denies everything")
         }
         if let dns, !(1...4).contains(dns.servers.count) {
-            throw .invalid("\(field).dns", "needs one to four servers")
+            throw .invalid("\(prefix)dns", "needs one to four servers")
         }
         if let rateMbps, !(1...100_000).contains(rateMbps) {
-            throw .invalid("\(field).rate_mbps", "\(rateMbps) is outside 1...100000")
+            throw .invalid("\(prefix)rate_mbps", "\(rateMbps) is outside 1...100000")
         }
         if let maxConnections, !(1...65_535).contains(maxConnections) {
-            throw .invalid("\(field).max_connections", "\(maxConnections) is outside 1...65535")
+            throw .invalid("\(prefix)max_connections", "\(maxConnections) is outside 1...65535")
         }
     }
 }

@@ -22,7 +22,9 @@ enum StrictJSON {
                 throw MartletError.invalid(String(unknown.prefix(64)), "is not a field of this request")
             }
             let body = try decoder.decode(type, from: data)
-            try checkNested(data, against: try JSONEncoder().encode(body))
+            if let unknown = try UnknownField.first(in: data, of: type, made: try JSONEncoder().encode(body)) {
+                throw MartletError.invalid(unknown, "is not a field of this request")
+            }
             return body
         } catch let error as MartletError {
             throw error
@@ -33,22 +35,15 @@ enum StrictJSON {
         }
     }
 
-    /// Refuses fields of inner objects that decoding passed over: they are in what came but not in what was made of it.
-    private static func checkNested(_ data: Data, against made: Data) throws {
-        let decoder = JSONDecoder()
-        let given = try decoder.decode([String: InnerFields].self, from: data)
-        guard given.values.contains(where: { !$0.names.isEmpty }) else { return }
-        let known = try decoder.decode([String: InnerFields].self, from: made)
-        for (field, inner) in given {
-            if let unknown = inner.names.first(where: { known[field]?.names.contains($0) != true }) {
-                throw MartletError.invalid("\(field).\(unknown.prefix(64))", "is not a field of this request")
-            }
-        }
-    }
-
     private static func described(_ error: DecodingError) -> MartletError {
         func name(_ path: [any CodingKey]) -> String {
-            let text = path.map(\.stringValue).joined(separator: ".")
+            let text = path.reduce(into: "") { text, key in
+                if let index = key.intValue {
+                    text += "[\(index)]"
+                } else {
+                    text += (text.isEmpty ? "" : ".") + key.stringValue
+                }
+            }
             return text.isEmpty ? "body" : String(text.prefix(100))
         }
         switch error {
@@ -96,15 +91,6 @@ private struct FieldNames: Decodable {
 
     init(from decoder: any Decoder) throws {
         names = try decoder.container(keyedBy: AnyKey.self).allKeys.map(\.stringValue).sorted()
-    }
-}
-
-/// The names in a JSON object; none for anything that is no object.
-private struct InnerFields: Decodable {
-    let names: [String]
-
-    init(from decoder: any Decoder) throws {
-        names = (try? FieldNames(from: decoder))?.names ?? []
     }
 }
 

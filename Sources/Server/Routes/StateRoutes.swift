@@ -21,9 +21,6 @@ struct StateRoutes {
             Endpoint(.get, "\(root)/checkpoints", topic, "The checkpoints of a recording sandbox.", handler: list),
             Endpoint(.post, "\(root)/rewind", topic, "Put a sandbox back to a checkpoint.", handler: rewind),
             Endpoint(.get, "\(root)/tree", topic, "The family of a sandbox.", handler: tree),
-            Endpoint(
-                .put, "\(root)/network", "Network", "Replace the egress policy. Not built yet: answers 501.",
-                handler: network),
         ]
     }
 
@@ -62,12 +59,6 @@ struct StateRoutes {
 
     @Sendable private func tree(_ call: APICall) async throws -> Response {
         try StrictJSON.response(try snapshots.tree(call.sandbox, caller: call.caller))
-    }
-
-    @Sendable private func network(_ call: APICall) async throws -> Response {
-        _ = try sandboxes.get(call.sandbox, caller: call.caller)
-        throw MartletError(
-            .unsupported, "network policies: not built yet", details: ["feature": "network policies"])
     }
 }
 

@@ -1,0 +1,1 @@
+../ControlPlaneTests/TestNode+Networks.swift

@@ -7,6 +7,8 @@
 #include <linux/netlink.h>
 #include <linux/random.h>
 #include <net/if.h>
+#include <net/route.h>
+#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -106,6 +108,50 @@ int clinux_loopback_up(void) {
     if (!error && ioctl(fd, SIOCSIFFLAGS, &request) < 0) error = -errno;
     close(fd);
     return error;
+}
+
+static void set_address(struct sockaddr *out, uint32_t address) {
+    struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr.s_addr = address};
+    memcpy(out, &in, sizeof in);
+}
+
+int clinux_interface_up(const char *name, uint32_t address, uint32_t mask, int mtu) {
+    struct ifreq request;
+    memset(&request, 0, sizeof request);
+    if (strlen(name) >= sizeof request.ifr_name) return -EINVAL;
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd < 0) return -errno;
+    strcpy(request.ifr_name, name);
+    int error = 0;
+    request.ifr_mtu = mtu;
+    if (ioctl(fd, SIOCSIFMTU, &request) < 0) error = -errno;
+    set_address(&request.ifr_addr, address);
+    if (!error && ioctl(fd, SIOCSIFADDR, &request) < 0) error = -errno;
+    set_address(&request.ifr_netmask, mask);
+    if (!error && ioctl(fd, SIOCSIFNETMASK, &request) < 0) error = -errno;
+    if (!error && ioctl(fd, SIOCGIFFLAGS, &request) < 0) error = -errno;
+    request.ifr_flags |= IFF_UP | IFF_RUNNING;
+    if (!error && ioctl(fd, SIOCSIFFLAGS, &request) < 0) error = -errno;
+    close(fd);
+    return error;
+}
+
+int clinux_default_route(const char *interface, uint32_t gateway) {
+    char name[IFNAMSIZ];
+    if (strlen(interface) >= sizeof name) return -EINVAL;
+    strcpy(name, interface);
+    struct rtentry route;
+    memset(&route, 0, sizeof route);
+    set_address(&route.rt_dst, INADDR_ANY);
+    set_address(&route.rt_genmask, INADDR_ANY);
+    set_address(&route.rt_gateway, gateway);
+    route.rt_flags = RTF_UP | RTF_GATEWAY;
+    route.rt_dev = name;
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd < 0) return -errno;
+    int error = ioctl(fd, SIOCADDRT, &route) < 0 ? -errno : 0;
+    close(fd);
+    return error == -EEXIST ? 0 : error;
 }
 
 int clinux_socket_diagnostics(void) {

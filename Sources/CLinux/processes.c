@@ -63,6 +63,10 @@ static void spawn_child(spawn_frame *frame) {
     // kernel takes the tracee's own credentials at this point for the tracer's.
     if (is_held(spec)) CHECK(CLINUX_STAGE_CGROUP, syscall(SYS_ptrace, PTRACE_TRACEME, 0, 0, 0));
     if (spec->new_session) CHECK(CLINUX_STAGE_SESSION, setsid());
+    // While its descriptor is still where the caller had it. A namespace of this kind is the task's own, not the
+    // memory's, so the parent stays where it is.
+    if (spec->network_namespace_fd >= 0)
+        CHECK(CLINUX_STAGE_NAMESPACE, syscall(SYS_setns, spec->network_namespace_fd, CLONE_NEWNET));
 
     // First out of the way of their targets, then into place, then everything else is closed.
     int moved[32];

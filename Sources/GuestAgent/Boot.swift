@@ -40,6 +40,7 @@ package struct Boot {
         let group = limitPrograms()
         raiseFileLimit()
         _ = clinux_loopback_up()
+        connect()
         let port = try openPort()
         Console.say("agent \(AgentVersion.string) serves on \(ProtocolGeneration.portName)")
         var configuration = AgentConfiguration(
@@ -49,6 +50,19 @@ package struct Boot {
             log: { Console.say($0) })
         configuration.maxOpenFiles = 1 << 20
         try Agent(configuration).run()
+    }
+
+    /// Brings the network up, if there is one. A root file system that stands in its way is no reason not to serve: by
+    /// serving it can be mended.
+    private static func connect() {
+        guard let line = try? AtomicFile.read("/proc/cmdline"),
+            let card = NetworkCard(commandLine: String(decoding: line, as: UTF8.self))
+        else { return }
+        do throws(SystemError) {
+            try card.bringUp()
+        } catch {
+            Console.say("there is no network: \(error)")
+        }
     }
 
     // MARK: File systems

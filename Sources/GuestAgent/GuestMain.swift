@@ -38,6 +38,7 @@ private struct NoMachine: MachineControl {
     func hasOuterConnections() throws(SystemError) -> Bool { throw refusal("list connections") }
     func hasHostKeys() throws(SystemError) -> Bool { throw refusal("look for host keys") }
     func removeHostKeys() throws(SystemError) -> [String] { throw refusal("remove host keys") }
+    func trust(certificate: [UInt8]) throws(SystemError) { throw refusal("trust a certificate") }
     func growDisk(to bytes: UInt64) throws(SystemError) { throw refusal("grow disk") }
     func synchronize() throws(SystemError) { sync() }
     func powerOff() { exit(0) }

@@ -8,7 +8,7 @@ import LinuxSystem
 /// Writing them is on the way of every create. On the disk's file system that is thousands of translated blocks of
 /// an emulated guest's kernel (inodes, journal, truncation); in memory it is a copy.
 package final class IdentityFiles: Sendable {
-    private static let directory = "/run/martlet"
+    static let directory = "/run/martlet"
     private static let generationBytes = 16
     private let hostname: Descriptor
     private let machineID: Descriptor

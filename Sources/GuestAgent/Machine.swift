@@ -61,6 +61,8 @@ package struct Machine: MachineControl {
 
     package func removeHostKeys() throws(SystemError) -> [String] { try hostKeys?.removeAll() ?? [] }
 
+    package func trust(certificate: [UInt8]) throws(SystemError) { try TrustStore().trust(certificate) }
+
     package func growDisk(to bytes: UInt64) throws(SystemError) {
         // The disk may have grown a moment ago only: its driver hears of it by an interrupt.
         var size = clinux_block_device_bytes(rootDevice)

@@ -18,6 +18,8 @@ package protocol MachineControl: Sendable {
     func hasHostKeys() throws(SystemError) -> Bool
     /// Removes the SSH host keys; returns of which kinds they were.
     func removeHostKeys() throws(SystemError) -> [String]
+    /// Makes programs trust an authority (PEM) besides the system's.
+    func trust(certificate: [UInt8]) throws(SystemError)
     /// Grows the root file system to the size of its disk, once the disk has `bytes`.
     func growDisk(to bytes: UInt64) throws(SystemError)
     /// Brings everything written to the disk.

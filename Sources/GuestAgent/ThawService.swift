@@ -47,6 +47,11 @@ final class ThawService {
         let generator = attempt { () throws(SystemError) in try machine.reseed(entropy: request.entropy) }
         let identity = request.keepsIdentity || attempt { () throws(SystemError) in try setIdentity(request) }
         processes.setEnvironment(request.environment, keeping: request.keepsEnvironment)
+        let trusted =
+            request.trustedCertificate.isEmpty
+            || attempt { () throws(SystemError) in
+                try machine.trust(certificate: Array(request.trustedCertificate.utf8))
+            }
         let connections =
             !drops || attempt { () throws(SystemError) in try machine.dropConnections() }
         let keys = !renews || attempt { () throws(SystemError) in try renewHostKeys() }
@@ -57,7 +62,7 @@ final class ThawService {
             || attempt { () throws(SystemError) in try machine.growDisk(to: request.diskBytes) }
         let thawed = Thawed(
             clockSet: clock, generatorReseeded: generator && generation, identitySet: identity, diskGrown: disk,
-            connectionsDropped: connections, hostKeysRenewed: keys)
+            connectionsDropped: connections, hostKeysRenewed: keys, certificateTrusted: trusted)
         if thawed.isComplete {
             survey = nil
             programs?.release()

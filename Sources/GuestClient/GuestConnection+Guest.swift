@@ -17,7 +17,8 @@ extension GuestConnection {
                 .unavailable,
                 "thaw: the guest did not do all of it: clock \(answer.clockSet), generator \(answer.generatorReseeded), "
                     + "identity \(answer.identitySet), disk \(answer.diskGrown), "
-                    + "connections \(answer.connectionsDropped), host keys \(answer.hostKeysRenewed)")
+                    + "connections \(answer.connectionsDropped), host keys \(answer.hostKeysRenewed), "
+                    + "certificate \(answer.certificateTrusted)")
         }
     }
 

@@ -51,11 +51,14 @@ public struct Thaw: WireMessage {
     public var dropsConnections: Bool
     /// Removes the SSH host keys and makes new ones of the same kinds, which may be ready a little later.
     public var renewsHostKeys: Bool
+    /// An authority (PEM) programs are to trust besides the system's; empty: none is added. See `GuestTrust`.
+    public var trustedCertificate: String
 
     public init(
         wallClockNanoseconds: Int64, entropy: [UInt8], hostname: String, machineID: String,
         environment: [String] = [], diskBytes: UInt64 = 0, user: String = "", keepsIdentity: Bool = false,
-        keepsEnvironment: Bool = false, dropsConnections: Bool = false, renewsHostKeys: Bool = false
+        keepsEnvironment: Bool = false, dropsConnections: Bool = false, renewsHostKeys: Bool = false,
+        trustedCertificate: String = ""
     ) {
         self.wallClockNanoseconds = wallClockNanoseconds
         self.entropy = entropy
@@ -68,6 +71,7 @@ public struct Thaw: WireMessage {
         self.keepsEnvironment = keepsEnvironment
         self.dropsConnections = dropsConnections
         self.renewsHostKeys = renewsHostKeys
+        self.trustedCertificate = trustedCertificate
     }
 
     public func write(to writer: inout WireWriter) {
@@ -82,6 +86,7 @@ public struct Thaw: WireMessage {
         writer.bool(keepsEnvironment)
         writer.bool(dropsConnections)
         writer.bool(renewsHostKeys)
+        writer.string(trustedCertificate)
     }
 
     public init(from reader: inout WireReader) throws(WireError) {
@@ -96,6 +101,7 @@ public struct Thaw: WireMessage {
         keepsEnvironment = try reader.bool(ifAbsent: false)
         dropsConnections = try reader.bool(ifAbsent: false)
         renewsHostKeys = try reader.bool(ifAbsent: false)
+        trustedCertificate = try reader.string(ifAbsent: "")
     }
 }
 
@@ -109,10 +115,12 @@ public struct Thawed: WireMessage {
     public var connectionsDropped: Bool
     /// No SSH host key from before the thaw is left; true as well when it was not asked for.
     public var hostKeysRenewed: Bool
+    /// True as well when there was no certificate to trust.
+    public var certificateTrusted: Bool
 
     public init(
         clockSet: Bool, generatorReseeded: Bool, identitySet: Bool, diskGrown: Bool,
-        connectionsDropped: Bool = true, hostKeysRenewed: Bool = true
+        connectionsDropped: Bool = true, hostKeysRenewed: Bool = true, certificateTrusted: Bool = true
     ) {
         self.clockSet = clockSet
         self.generatorReseeded = generatorReseeded
@@ -120,11 +128,13 @@ public struct Thawed: WireMessage {
         self.diskGrown = diskGrown
         self.connectionsDropped = connectionsDropped
         self.hostKeysRenewed = hostKeysRenewed
+        self.certificateTrusted = certificateTrusted
     }
 
     /// Whether every promise was kept.
     public var isComplete: Bool {
         clockSet && generatorReseeded && identitySet && diskGrown && connectionsDropped && hostKeysRenewed
+            && certificateTrusted
     }
 
     public func write(to writer: inout WireWriter) {
@@ -134,6 +144,7 @@ public struct Thawed: WireMessage {
         writer.bool(diskGrown)
         writer.bool(connectionsDropped)
         writer.bool(hostKeysRenewed)
+        writer.bool(certificateTrusted)
     }
 
     public init(from reader: inout WireReader) throws(WireError) {
@@ -143,6 +154,7 @@ public struct Thawed: WireMessage {
         diskGrown = try reader.bool()
         connectionsDropped = try reader.bool(ifAbsent: true)
         hostKeysRenewed = try reader.bool(ifAbsent: true)
+        certificateTrusted = try reader.bool(ifAbsent: true)
     }
 }
 

@@ -62,6 +62,10 @@ public struct WireReader: Sendable {
     public mutating func bool(ifAbsent absent: Bool) throws(WireError) -> Bool {
         remaining == 0 ? absent : try bool()
     }
+    /// The same for a string.
+    public mutating func string(ifAbsent absent: String) throws(WireError) -> String {
+        remaining == 0 ? absent : try string()
+    }
     public mutating func u16() throws(WireError) -> UInt16 { try integer() }
     public mutating func u32() throws(WireError) -> UInt32 { try integer() }
     public mutating func u64() throws(WireError) -> UInt64 { try integer() }

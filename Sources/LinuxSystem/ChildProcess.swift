@@ -41,6 +41,8 @@ public struct SpawnRequest: Sendable {
     /// costs a system call for each.
     public var ignoredSignals: UInt64 = 0
     public var oomScoreAdjustment: Int32?
+    /// An open network namespace the child lives in; nil is the caller's own.
+    public var networkNamespace: Int32?
 
     public init(program: String, arguments: [String], environment: [String], descriptors: [Int32?] = [nil, nil, nil]) {
         self.program = program
@@ -54,7 +56,7 @@ public struct SpawnRequest: Sendable {
 public struct SpawnError: Error, Sendable, Equatable, CustomStringConvertible {
     public enum Stage: Int32, Sendable {
         case fork = 1
-        case session, descriptors, limits, cgroup, identity, directory, terminal, exec
+        case session, namespace, descriptors, limits, cgroup, identity, directory, terminal, exec
     }
     public var stage: Stage
     public var program: String
@@ -102,6 +104,7 @@ public struct ChildProcess: Sendable {
                                 spec.cgroup_fd = request.cgroup ?? -1
                                 spec.cgroup_is_frozen = request.cgroupIsFrozen ? 1 : 0
                                 spec.reset_signals = request.ignoredSignals
+                                spec.network_namespace_fd = request.networkNamespace ?? -1
                                 spec.oom_score_adj = request.oomScoreAdjustment ?? .min
                                 return clinux_spawn(&spec, &pidfd, &stage)
                             }

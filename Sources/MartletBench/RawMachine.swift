@@ -134,7 +134,7 @@ struct RawMachine: Sendable {
             role: .boot(
                 kernel: recipe.image.kernel, initramfs: recipe.image.initramfs,
                 commandLine: QEMUArguments.kernelCommandLine(
-                    recipe.accelerator, tscKilohertz: recipe.tscKilohertz)),
+                    recipe.accelerator, tscKilohertz: recipe.tscKilohertz, hasNetworkCard: false)),
             translationBufferMiB: translationBufferMiB, consoleFile: nil)
         var request = SpawnRequest(
             program: recipe.emulator,

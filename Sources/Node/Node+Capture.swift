@@ -43,6 +43,7 @@ extension Node {
     func capture(_ sandbox: RunningSandbox, _ options: CaptureOptions) async throws -> FreshCapture {
         let (store, machine) = (store, sandbox.machine)
         var file = sandbox.file
+        file.slot = nil
         let (base, origin) = (file.base, file.origin)
         let (kept, staged) = try await NIOThreadPool.singleton.runIfActive {
             (try store.bases.keep(base, origin), try store.stage())
@@ -130,7 +131,7 @@ extension Node {
     /// not matter to anybody.
     func retire(_ sandbox: RunningSandbox) {
         owner.start { [self] in
-            await dispose(sandbox.machine, sandbox.directory)
+            await dispose(sandbox.machine, sandbox.home)
             // What took its place may have taken a shell, and was no create whose end would tell.
             await signalRefill()
         }
@@ -179,7 +180,14 @@ extension Node {
                 "restore: \(capture.manifest.id): it was captured by engine \(file.isolation.engine), which is not here",
                 details: ["reason": "incompatible"])
         }
-        let host = try await engine.compatibility(of: file.shape)
+        let hasCard = capture.image.hasNetworkCard
+        if hasCard, network == nil {
+            throw MartletError(
+                .failedPrecondition,
+                "restore: \(capture.manifest.id): it has a network card, and there is no network: \(networkObstacle)",
+                details: ["reason": "incompatible"])
+        }
+        let host = try await engine.compatibility(of: file.shape, hasNetworkCard: hasCard)
         if let obstacle = file.origin.compatibility.obstacle(on: host) {
             throw MartletError(
                 .failedPrecondition, "restore: \(capture.manifest.id): \(obstacle)",

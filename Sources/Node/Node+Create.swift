@@ -1,5 +1,6 @@
 import GuestClient
 import GuestProtocol
+import HostNetwork
 import ImageStore
 import LinuxSystem
 import Logging
@@ -16,10 +17,10 @@ extension Node {
     }
 
     private func createAdmitted(_ spec: SandboxSpec) async throws -> NodeSandbox {
-        try check(spec.network)
         var watch = Stopwatch()
         let (image, wasBaked) = try await preparedImage(for: spec)
         watch.lap(wasBaked ? "bake" : "prepare")
+        try check(spec.network, hasNetworkCard: image.image.hasNetworkCard)
         let diskMiB = spec.diskMiB ?? image.diskMiB
         guard (image.diskMiB...1_048_576).contains(diskMiB) else {
             throw MartletError.invalid(
@@ -27,10 +28,11 @@ extension Node {
         }
         let grownDisk = diskMiB == image.diskMiB ? nil : diskMiB
         let order = RestoreOrder(
-            image: image.image, engine: image.engine, template: image, diskMiB: grownDisk,
+            sandbox: spec.id, image: image.image, engine: image.engine, template: image, diskMiB: grownDisk,
+            network: spec.network,
             thaw: Thaw.forCreate(
                 hostname: spec.hostname, environment: image.origin.environment + spec.environment,
-                user: image.origin.user, diskMiB: grownDisk))
+                user: image.origin.user, diskMiB: grownDisk, network: spec.network))
         let (spare, found) = try await handOut(order, &watch)
         let mode: CreateReport.Mode = wasBaked && found == .cold ? .baked : found
         let report = CreateReport(mode: mode, totalMilliseconds: watch.totalMilliseconds, phases: watch.phases)
@@ -38,24 +40,30 @@ extension Node {
             id: spec.id.rawValue, template: spec.template, isolation: await image.engine.isolation(),
             shape: image.key.shape, diskMiB: diskMiB, report: report, generation: 0, hostname: spec.hostname,
             environment: spec.environment, origin: image.origin, base: image.image)
-        let sandbox = try await settle(spare, file)
+        let sandbox = try await settle(spare, file, spec.network)
         Metrics.Timer(label: "sandbox_handout_duration_seconds", dimensions: [("mode", mode.rawValue)])
             .recordNanoseconds(Int64(report.totalMilliseconds * 1e6))
         return sandbox
     }
 
     /// Writes down that a machine is a sandbox now, and makes it known. The machine is gone if that fails.
-    func settle(_ spare: SpareMachine, _ file: SandboxFile) async throws -> NodeSandbox {
+    func settle(
+        _ spare: SpareMachine, _ draft: SandboxFile, _ network: SandboxNetwork
+    ) async throws -> NodeSandbox {
+        let (home, slot) = (spare.home, spare.home.slot)
+        var file = draft
+        file.slot = slot?.index
+        file.policy = slot == nil ? nil : network.policy
         do {
             try Task.checkCancellation()
-            guard let info = file.sandbox(isAdopted: false, state: .running) else {
+            guard let info = file.sandbox(isAdopted: false, state: .running, address: slot?.address) else {
                 throw MartletError(.internal, "create: '\(file.id)' is no id")
             }
-            try file.write(in: spare.directory)
-            register(RunningSandbox(info: info, machine: spare.machine, directory: spare.directory, file: file))
+            try file.write(in: home.directory)
+            register(RunningSandbox(info: info, machine: spare.machine, home: home, file: file))
             return info
         } catch {
-            await dispose(spare.machine, spare.directory)
+            await dispose(spare.machine, home)
             throw Node.explained(error)
         }
     }

@@ -113,7 +113,7 @@ extension Node {
     }
 
     private func make(_ child: ForkSpec, from source: ForkImage) async throws -> NodeSandbox {
-        try check(child.network)
+        try check(child.network, hasNetworkCard: source.image.hasNetworkCard)
         return try await admitted {
             var watch = Stopwatch()
             var environment = child.environment
@@ -122,11 +122,12 @@ extension Node {
                 environment = source.file.environment + child.environment
             }
             let order = RestoreOrder(
-                image: source.image, engine: source.engine,
+                sandbox: child.id, image: source.image, engine: source.engine, network: child.network,
                 thaw: Thaw.forFork(
                     hostname: child.hostname,
                     environment: (child.inheritsEnvironment ? [] : source.file.origin.environment) + child.environment,
-                    inheritsEnvironment: child.inheritsEnvironment, user: source.file.origin.user))
+                    inheritsEnvironment: child.inheritsEnvironment, user: source.file.origin.user,
+                    network: child.network, besides: source.file.origin.environment + environment))
             let (spare, _) = try await handOut(order, &watch)
             var file = source.file
             file.id = child.id.rawValue
@@ -135,7 +136,7 @@ extension Node {
             file.generation = 0
             file.report = CreateReport(
                 mode: .restored, totalMilliseconds: watch.totalMilliseconds, phases: watch.phases)
-            return try await settle(spare, file)
+            return try await settle(spare, file, child.network)
         }
     }
 

@@ -13,10 +13,14 @@ extension Node {
         if let template = order.template {
             while let spare = takeWarm(template) {
                 do {
+                    async let ruled: Void = rule(spare.home, order)
                     try await spare.machine.resume()
                     watch.lap("continue")
                     try await thaw(spare.machine, order)
                     watch.lap("thaw")
+                    // No program of it has run yet.
+                    try await ruled
+                    watch.lap("network")
                     return (spare, .warm)
                 } catch {
                     await discard(spare, error)
@@ -25,7 +29,7 @@ extension Node {
         }
         while let spare = takeShell(order.image) {
             do {
-                try await restoreAndThaw(spare.machine, order, &watch)
+                try await restoreAndThaw(spare, order, &watch)
                 return (spare, .shell)
             } catch {
                 await discard(spare, error)
@@ -35,9 +39,9 @@ extension Node {
         let spare = try await startShell(order.image, order.engine)
         watch.lap("spawn")
         do {
-            try await restoreAndThaw(spare.machine, order, &watch)
+            try await restoreAndThaw(spare, order, &watch)
         } catch {
-            await dispose(spare.machine, spare.directory)
+            await dispose(spare.machine, spare.home)
             throw Node.explained(error)
         }
         return (spare, .cold)
@@ -50,14 +54,19 @@ extension Node {
 
     private func discard(_ spare: SpareMachine, _ error: any Error) async {
         logger.warning("a machine kept ready could not be used", metadata: ["error": "\(error)"])
-        await dispose(spare.machine, spare.directory)
+        await dispose(spare.machine, spare.home)
     }
 
     private func restoreAndThaw(
-        _ machine: any Machine, _ order: RestoreOrder, _ watch: inout Stopwatch
+        _ spare: SpareMachine, _ order: RestoreOrder, _ watch: inout Stopwatch
     ) async throws {
+        let machine = spare.machine
+        async let ruled: Void = rule(spare.home, order)
         try await machine.restore(order.image)
         watch.lap("restore")
+        // Programs that were captured go on with the thaw: what they may reach must be decided by then.
+        try await ruled
+        watch.lap("network")
         try await thaw(machine, order)
         watch.lap("thaw")
         mergeIfDeep(machine, order.image)
@@ -69,14 +78,15 @@ extension Node {
         try await machine.guest.thaw(order.thaw())
     }
 
-    /// Starts a shell in a directory of its own; nothing is left when that fails.
+    /// Starts a shell in a home of its own; nothing is left when that fails.
     func startShell(_ image: MachineImage, _ engine: any SandboxEngine) async throws -> SpareMachine {
-        let directory = try makeMachineDirectory()
+        let home = try await makeHome(hasNetworkCard: image.hasNetworkCard)
         do {
-            let machine = try await engine.startShell(image, in: directory)
-            return SpareMachine(machine: machine, directory: directory, imageDigest: image.digest)
+            let machine = try await engine.startShell(
+                image, in: home.directory, network: machineNetwork(of: home))
+            return SpareMachine(machine: machine, home: home, imageDigest: image.digest)
         } catch {
-            await Node.removeDirectory(directory)
+            await giveUp(home)
             // The image may have been damaged under us: look at it afresh next time.
             for (key, known) in prepared where known.image.digest == image.digest { prepared[key] = nil }
             throw Node.explained(error)

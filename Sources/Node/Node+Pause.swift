@@ -1,5 +1,6 @@
 import GuestClient
 import GuestProtocol
+import HostNetwork
 import LinuxSystem
 import Logging
 import NIOPosix
@@ -24,7 +25,7 @@ extension Node {
             throw error
         }
         watch.lap("seal")
-        guard running[id]?.directory == sandbox.directory else {
+        guard running[id]?.home.directory == sandbox.home.directory else {
             await removeFiles(of: stored)
             throw notRunning(id, "pause")
         }
@@ -41,16 +42,15 @@ extension Node {
     package func resume(
         _ id: SandboxID, from source: ResumeSource, network: SandboxNetwork
     ) async throws -> NodeSandbox {
-        try check(network)
-        return try await lock(for: id).withLock {
+        try await lock(for: id).withLock {
             switch source {
-            case .memory: try await self.resumeFromMemory(id)
-            case .disk: try await self.resumeFromDisk(id)
+            case .memory: try await self.resumeFromMemory(id, network)
+            case .disk: try await self.resumeFromDisk(id, network)
             }
         }
     }
 
-    private func resumeFromMemory(_ id: SandboxID) async throws -> NodeSandbox {
+    private func resumeFromMemory(_ id: SandboxID, _ network: SandboxNetwork) async throws -> NodeSandbox {
         guard let sleeper = paused[id] else {
             if running[id] != nil {
                 throw MartletError(.failedPrecondition, "resume: \(id): it runs already")
@@ -58,7 +58,7 @@ extension Node {
             throw unknown(id)
         }
         let info = try await admitted {
-            try await goOn(sleeper.capture, sleeper.capture.manifest.sandbox, isRewound: false)
+            try await goOn(sleeper.capture, sleeper.capture.manifest.sandbox, network, isRewound: false)
         }
         forgetPause(id)
         return info
@@ -66,27 +66,32 @@ extension Node {
 
     /// Lets a sandbox go on from a capture of its own, in a new machine.
     func goOn(
-        _ capture: StoredCapture, _ latest: SandboxFile, isRewound: Bool
+        _ capture: StoredCapture, _ latest: SandboxFile, _ network: SandboxNetwork, isRewound: Bool
     ) async throws -> NodeSandbox {
         let engine = try await restorable(capture)
-        var watch = Stopwatch()
-        let order = RestoreOrder(
-            image: capture.image, engine: engine, thaw: Thaw.forResume(isRewound: isRewound))
-        let (spare, _) = try await handOut(order, &watch)
+        try check(network, hasNetworkCard: capture.image.hasNetworkCard)
         var file = capture.manifest.sandbox
+        guard let id = SandboxID(rawValue: file.id) else {
+            throw MartletError(.internal, "resume: '\(file.id)' is no id")
+        }
         file.generation = latest.generation + 1
         file.environment = latest.environment
+        var watch = Stopwatch()
+        let order = RestoreOrder(
+            sandbox: id, image: capture.image, engine: engine, network: network,
+            thaw: Thaw.forResume(isRewound: isRewound, network: network, besides: file.givenEnvironment))
+        let (spare, _) = try await handOut(order, &watch)
         file.report = CreateReport(mode: .restored, totalMilliseconds: watch.totalMilliseconds, phases: watch.phases)
-        return try await settle(spare, file)
+        return try await settle(spare, file, network)
     }
 
-    private func resumeFromDisk(_ id: SandboxID) async throws -> NodeSandbox {
+    private func resumeFromDisk(_ id: SandboxID, _ network: SandboxNetwork) async throws -> NodeSandbox {
         if let sleeper = paused[id] {
             let file = sleeper.capture.manifest.sandbox
             // Whatever is wrong with its memory, or with this host for it, does not matter here.
             let store = store
             try await NIOThreadPool.singleton.runIfActive { try store.verifyDisk(sleeper.capture) }
-            let info = try await admitted { try await boot(sleeper.capture.image, file) }
+            let info = try await admitted { try await boot(sleeper.capture.image, file, network) }
             forgetPause(id)
             return info
         }
@@ -94,8 +99,8 @@ extension Node {
         // Its memory is not wanted, but a capture is what knows the layers of its disk.
         let fresh = try await capture(sandbox, CaptureOptions(resumes: false, flushes: true, toleratesSilence: true))
         do {
-            let info = try await boot(fresh.image, fresh.file)
-            await dispose(sandbox.machine, sandbox.directory)
+            let info = try await boot(fresh.image, fresh.file, network)
+            await dispose(sandbox.machine, sandbox.home)
             await discard(fresh.staged)
             return info
         } catch {
@@ -106,46 +111,54 @@ extension Node {
     }
 
     /// Boots a sandbox's disk in a new machine.
-    private func boot(_ image: MachineImage, _ latest: SandboxFile) async throws -> NodeSandbox {
+    private func boot(
+        _ image: MachineImage, _ latest: SandboxFile, _ network: SandboxNetwork
+    ) async throws -> NodeSandbox {
         guard let engine = engines.first(where: { $0.name == latest.isolation.engine }) else {
             throw MartletError(.failedPrecondition, "boot: engine \(latest.isolation.engine) is not here")
         }
+        // Whatever it had: a kernel that starts finds the devices there are now.
+        let hasCard = self.network != nil
+        try check(network, hasNetworkCard: hasCard)
         let (store, origin) = (store, latest.origin)
-        let base = try await NIOThreadPool.singleton.runIfActive { try store.bases.keepBlank(image, origin) }
+        var base = try await NIOThreadPool.singleton.runIfActive { try store.bases.keepBlank(image, origin) }
+        base.hasNetworkCard = hasCard
         var disk = image
+        disk.hasNetworkCard = hasCard
         disk.digest = base.digest
         disk.memory = base.memory
         disk.pages = nil
+        // A capture of it will be of a machine of today.
+        let compatibility = try await engine.compatibility(of: image.shape, hasNetworkCard: hasCard)
         var watch = Stopwatch()
-        let directory = try makeMachineDirectory()
+        let home = try await makeHome(hasNetworkCard: hasCard)
         let spare: SpareMachine
         do {
             let boot = BootImage(
                 kernel: origin.kernel, initramfs: origin.initramfs, rootDisk: image.baseDisks[0], shape: image.shape,
                 warmup: [])
-            let machine = try await engine.boot(boot, from: disk, in: directory)
+            if let id = SandboxID(rawValue: latest.id) { try await home.slot?.apply(network, onDenial: teller(of: id)) }
+            let machine = try await engine.boot(
+                boot, from: disk, in: home.directory, network: machineNetwork(of: home))
             watch.lap("boot")
-            spare = SpareMachine(machine: machine, directory: directory, imageDigest: disk.digest)
+            spare = SpareMachine(machine: machine, home: home, imageDigest: disk.digest)
             let thaw = Thaw.forCreate(
-                hostname: latest.hostname, environment: origin.environment + latest.environment, user: origin.user,
-                diskMiB: nil)
+                hostname: latest.hostname, environment: latest.givenEnvironment, user: origin.user, diskMiB: nil,
+                network: network)
             try await machine.guest.thaw(thaw())
             watch.lap("thaw")
             mergeIfDeep(machine, image)
         } catch {
-            await removeMachine(directory)
+            for engine in engines { await engine.reclaim(home.directory) }
+            await giveUp(home)
             throw Node.explained(error)
         }
         var file = latest
         file.generation += 1
         file.base = base
+        file.origin.compatibility = compatibility
         file.report = CreateReport(mode: .booted, totalMilliseconds: watch.totalMilliseconds, phases: watch.phases)
-        return try await settle(spare, file)
-    }
-
-    private func removeMachine(_ directory: String) async {
-        for engine in engines { await engine.reclaim(directory) }
-        await Node.removeDirectory(directory)
+        return try await settle(spare, file, network)
     }
 
     func notRunning(_ id: SandboxID, _ what: String) -> MartletError {

@@ -55,7 +55,7 @@ extension Node {
     }
 
     private func retire(_ spare: SpareMachine) {
-        owner.start { [self] in await dispose(spare.machine, spare.directory) }
+        owner.start { [self] in await dispose(spare.machine, spare.home) }
     }
 
     func signalRefill() { refillSignal.yield() }
@@ -106,7 +106,7 @@ extension Node {
                 do {
                     try await warm(spare.machine, image)
                 } catch {
-                    await dispose(spare.machine, spare.directory)
+                    await dispose(spare.machine, spare.home)
                     throw error
                 }
                 keep(spare, key, \.warm)
@@ -120,7 +120,7 @@ extension Node {
                 logger.warning("could not make a machine ready", metadata: ["error": "\(error)"])
             }
             let given = pools.removeValue(forKey: key)
-            for spare in (given?.warm ?? []) + (given?.shells ?? []) { await dispose(spare.machine, spare.directory) }
+            for spare in (given?.warm ?? []) + (given?.shells ?? []) { await dispose(spare.machine, spare.home) }
         }
     }
 
@@ -152,7 +152,7 @@ extension Node {
         pools.removeAll()
         await withTaskGroup(of: Void.self) { group in
             for spare in spares {
-                group.addTask { await self.dispose(spare.machine, spare.directory) }
+                group.addTask { await self.dispose(spare.machine, spare.home) }
             }
         }
     }

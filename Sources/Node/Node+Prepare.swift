@@ -1,3 +1,4 @@
+import HostNetwork
 import ImageStore
 import Logging
 import SandboxEngine
@@ -51,7 +52,8 @@ extension Node {
         let boot = BootImage(
             kernel: template.kernel, initramfs: template.initramfs, rootDisk: template.rootDisk, shape: key.shape,
             warmup: template.definition.warmup)
-        let identity = try await engine.identity(for: boot)
+        let hasCard = network != nil
+        let identity = try await engine.identity(for: boot, hasNetworkCard: hasCard)
         let captureKey = CaptureKey(
             templateID: template.id, cpus: key.shape.cpus, memoryMiB: key.shape.memoryMiB, engine: identity.engine,
             engineVersion: identity.version, machineArgumentsDigest: identity.machine)
@@ -62,7 +64,7 @@ extension Node {
                 "baking a capture", metadata: ["template": "\(key.template)", "memory.mb": "\(key.shape.memoryMiB)"])
             let staged = try await images.stageCapture()
             do {
-                try await engine.bake(boot, into: staged.directory, progress: progress)
+                try await bake(boot, engine, into: staged.directory, progress: progress)
                 capture = try await images.commit(staged, key: captureKey, details: ["template": key.template])
             } catch {
                 await images.discard(staged)
@@ -72,13 +74,33 @@ extension Node {
         guard let capture else { throw MartletError(.internal, "prepare: \(key.template): its capture vanished") }
         let image = MachineImage(
             digest: captureKey.digest, memory: capture.memory, baseDisks: [template.rootDisk, capture.disk],
-            shape: key.shape, deviceState: capture.deviceState, diskBytes: UInt64(template.definition.diskMiB) << 20)
+            shape: key.shape, deviceState: capture.deviceState, diskBytes: UInt64(template.definition.diskMiB) << 20,
+            hasNetworkCard: hasCard)
         let origin = SandboxOrigin(
-            compatibility: try await engine.compatibility(of: key.shape), kernel: template.kernel,
+            compatibility: try await engine.compatibility(of: key.shape, hasNetworkCard: hasCard),
+            kernel: template.kernel,
             initramfs: template.initramfs, kernelVersion: template.kernelVersion,
             environment: template.definition.env.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" },
             user: template.definition.user, templateID: template.id)
         return PreparedImage(
             key: key, engine: engine, image: image, diskMiB: template.definition.diskMiB, origin: origin)
+    }
+
+    /// Captures an image in a network of its own that reaches nothing.
+    private func bake(
+        _ boot: BootImage, _ engine: any SandboxEngine, into directory: String,
+        progress: @escaping @Sendable (String) -> Void
+    ) async throws {
+        let slot = try await network?.lease()
+        let outcome: Result<Void, any Error>
+        do {
+            let home = MachineHome(directory: directory, slot: slot)
+            try await engine.bake(boot, into: directory, network: machineNetwork(of: home), progress: progress)
+            outcome = .success(())
+        } catch {
+            outcome = .failure(error)
+        }
+        if let slot { await network?.release(slot) }
+        try outcome.get()
     }
 }

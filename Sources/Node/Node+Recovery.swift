@@ -1,5 +1,6 @@
 import FoundationEssentials
 import GuestClient
+import HostNetwork
 import ImageStore
 import LinuxSystem
 import Logging
@@ -26,6 +27,7 @@ extension Node {
             await Node.removeDirectory(directory)
             logger.info("reclaimed a machine", metadata: ["machine": "\(name)"])
         }
+        await network?.recovered()
         await collectCaptures()
     }
 
@@ -40,21 +42,47 @@ extension Node {
             var base = file.base
             base.diskBytes = UInt64(file.diskMiB) << 20
             guard let machine = try await engine.adopt(base, in: directory) else { return false }
+            let home = try await takeHome(directory, file, machine)
             do {
                 try await machine.resume()
                 _ = try await machine.guest.ping(timeout: .seconds(10))
                 try await releasePrograms(machine.guest)
             } catch {
                 await machine.kill()
+                if let slot = home.slot { await network?.release(slot) }
                 throw error
             }
+            var info = info
+            info.networkAddress = home.slot?.address
             if let stale = paused.removeValue(forKey: info.id) { await removeFiles(of: stale.capture) }
-            register(RunningSandbox(info: info, machine: machine, directory: directory, file: file))
+            register(RunningSandbox(info: info, machine: machine, home: home, file: file))
             logger.info("adopted a sandbox", metadata: ["sandbox.id": "\(info.id)"])
             return true
         } catch {
             logger.warning("could not adopt a sandbox", metadata: ["sandbox.id": "\(info.id)", "error": "\(error)"])
             return false
+        }
+    }
+
+    /// Takes over the slot of a machine that goes on, and puts its policy in force again. Where that cannot be done the
+    /// machine is ended: nobody could say what it reaches, nor change it.
+    private func takeHome(
+        _ directory: String, _ file: SandboxFile, _ machine: any Machine
+    ) async throws -> MachineHome {
+        guard file.base.hasNetworkCard else { return MachineHome(directory: directory) }
+        var taken: NetworkSlot?
+        do {
+            guard let index = file.slot, let id = SandboxID(rawValue: file.id) else {
+                throw MartletError(.internal, "adopt: it is not written down which slot it has")
+            }
+            let slot = try await requiredNetwork().adopt(index: index, process: machine.pid)
+            taken = slot
+            try await slot.apply(SandboxNetwork(policy: file.policy ?? .closed), onDenial: teller(of: id))
+            return MachineHome(directory: directory, slot: slot)
+        } catch {
+            await machine.kill()
+            if let taken { await network?.release(taken) }
+            throw error
         }
     }
 

@@ -118,19 +118,22 @@ extension Node {
     package func rewind(
         _ id: SandboxID, to snapshot: SnapshotID, network: SandboxNetwork
     ) async throws -> NodeSandbox {
-        try check(network)
-        return try await lock(for: id).withLock {
-            try await self.withSnapshot(snapshot) { try await self.rewindAlone(id, $0) }
+        try await lock(for: id).withLock {
+            try await self.withSnapshot(snapshot) { try await self.rewindAlone(id, $0, network) }
         }
     }
 
-    private func rewindAlone(_ id: SandboxID, _ target: StoredCapture) async throws -> NodeSandbox {
+    private func rewindAlone(
+        _ id: SandboxID, _ target: StoredCapture, _ network: SandboxNetwork
+    ) async throws -> NodeSandbox {
         guard target.manifest.sandbox.id == id.rawValue else {
             throw MartletError(
                 .failedPrecondition, "rewind: \(id): \(target.manifest.id) is a snapshot of another sandbox")
         }
         if let sleeper = paused[id] {
-            let info = try await admitted { try await goOn(target, sleeper.capture.manifest.sandbox, isRewound: true) }
+            let info = try await admitted {
+                try await goOn(target, sleeper.capture.manifest.sandbox, network, isRewound: true)
+            }
             forgetPause(id)
             return info
         }
@@ -138,7 +141,7 @@ extension Node {
         // It stands still from here on, so that what it does cannot be seen outside after it was taken back.
         try await sandbox.machine.pause()
         do {
-            let info = try await goOn(target, sandbox.file, isRewound: true)
+            let info = try await goOn(target, sandbox.file, network, isRewound: true)
             retire(sandbox)
             return info
         } catch {

@@ -68,7 +68,7 @@ extension Node {
         forgetPrepared(name)
         for (key, pool) in pools where key.template == name {
             pools[key] = nil
-            for spare in pool.shells + pool.warm { await dispose(spare.machine, spare.directory) }
+            for spare in pool.shells + pool.warm { await dispose(spare.machine, spare.home) }
         }
         try await images.remove(templateNamed: name)
     }

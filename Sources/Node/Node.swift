@@ -1,6 +1,7 @@
 import FoundationEssentials
 import Glibc
 import GuestClient
+import HostNetwork
 import ImageStore
 import LinuxSystem
 import Logging
@@ -17,6 +18,9 @@ package actor Node: NodeService, Service {
     let configuration: NodeConfiguration
     let engines: [any SandboxEngine]
     let images: ImageStore
+    /// nil: sandboxes have no network card, for the reason that follows.
+    let network: HostNetwork?
+    let networkObstacle: String
     let logger: Logger
     let owner = TaskOwner()
     let preparing = SingleFlight<PreparedImage.Key, PreparedImage>()
@@ -46,13 +50,20 @@ package actor Node: NodeService, Service {
     let refillSignals: AsyncStream<Void>
     let refillSignal: AsyncStream<Void>.Continuation
 
+    /// - Parameter network: where sandboxes get their slots from, or why there is none; whoever made it runs it, before
+    ///   the node and until after it.
     package init(
-        configuration: NodeConfiguration, engines: [any SandboxEngine], images: ImageStore, logger: Logger
+        configuration: NodeConfiguration, engines: [any SandboxEngine], images: ImageStore,
+        network: Result<HostNetwork, MartletError>, logger: Logger
     ) throws {
         self.configuration = configuration
         self.engines = engines
         self.images = images
         self.logger = logger
+        switch network {
+        case .success(let network): (self.network, networkObstacle) = (network, "")
+        case .failure(let error): (self.network, networkObstacle) = (nil, error.message)
+        }
         (events, eventSink) = AsyncStream.makeStream()
         (denials, denialSink) = AsyncStream.makeStream(bufferingPolicy: .bufferingOldest(Node.maxDenials))
         (refillSignals, refillSignal) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1))
@@ -100,7 +111,7 @@ package actor Node: NodeService, Service {
 
     private func destroyAlone(_ id: SandboxID) async -> Bool {
         let (sandbox, sleeper) = (running.removeValue(forKey: id), paused.removeValue(forKey: id))
-        if let sandbox { await dispose(sandbox.machine, sandbox.directory) }
+        if let sandbox { await dispose(sandbox.machine, sandbox.home) }
         if let sleeper { await removeFiles(of: sleeper.capture) }
         if (sandbox?.imageDigest ?? sleeper?.imageDigest)?.hasPrefix(BaseStore.mergedPrefix) == true {
             collectMergedBases()
@@ -135,7 +146,7 @@ package actor Node: NodeService, Service {
             memoryAvailableBytes: memory.available,
             diskAvailableBytes: HostFacts.diskAvailable(at: configuration.directory), sandboxes: running.count,
             maxSandboxes: configuration.maxSandboxes, engines: found, pools: poolReports(),
-            network: .unavailable(reason: "not set up"))
+            network: await networkReport())
     }
 
     // MARK: Machines
@@ -147,35 +158,6 @@ package actor Node: NodeService, Service {
         return sandbox
     }
 
-    /// Ends a machine and removes its directory.
-    nonisolated func dispose(_ machine: any Machine, _ directory: String) async {
-        await machine.kill()
-        await Node.removeDirectory(directory)
-    }
-
-    /// Removes a directory with all that is in it, also in a task that was cancelled: that is when most is left over.
-    static func removeDirectory(_ directory: String) async {
-        await withCheckedContinuation { continuation in
-            NIOThreadPool.singleton.submit { _ in
-                try? FileManager.default.removeItem(atPath: directory)
-                continuation.resume()
-            }
-        }
-    }
-
-    /// A new, empty directory for one machine.
-    func makeMachineDirectory() throws -> String {
-        let path = "\(configuration.directory)/machines/\(RandomID.make(prefix: "m"))"
-        guard mkdir(path, 0o700) == 0 else {
-            let full = errno == ENOSPC || errno == EDQUOT
-            throw MartletError(
-                full ? .resourceExhausted : .internal,
-                "create: \(path): \(String(cString: strerror(errno)))"
-                    + (full ? ": free some space on the data disk" : ""))
-        }
-        return path
-    }
-
     /// Makes a sandbox known and watches its machine.
     func register(_ sandbox: RunningSandbox) {
         let id = sandbox.info.id
@@ -184,16 +166,16 @@ package actor Node: NodeService, Service {
         owner.start { [weak self] in
             await machine.waitUntilEnded()
             guard !Task.isCancelled else { return }
-            await self?.machineEnded(id, sandbox.directory)
+            await self?.machineEnded(id, sandbox.home.directory)
         }
     }
 
     /// A machine ended; if nobody asked for it, somebody must hear of it.
     private func machineEnded(_ id: SandboxID, _ directory: String) async {
-        guard let sandbox = running[id], sandbox.directory == directory, !ending.contains(id) else { return }
+        guard let sandbox = running[id], sandbox.home.directory == directory, !ending.contains(id) else { return }
         running[id] = nil
         logger.warning("machine ended unasked", metadata: ["sandbox.id": "\(id)"])
-        await dispose(sandbox.machine, directory)
+        await dispose(sandbox.machine, sandbox.home)
         eventSink.yield(
             .ended(id, reason: "its machine ended: the guest powered off, crashed, or was killed on the host"))
         signalRefill()

@@ -5,7 +5,7 @@ import SandboxModel
 struct RunningSandbox: Sendable {
     var info: NodeSandbox
     var machine: any Machine
-    var directory: String
+    var home: MachineHome
     var file: SandboxFile
 
     /// The base it stands on: not to be removed while it runs.
@@ -23,6 +23,6 @@ struct PausedSandbox: Sendable {
 /// A machine that belongs to no sandbox yet.
 struct SpareMachine: Sendable {
     var machine: any Machine
-    var directory: String
+    var home: MachineHome
     var imageDigest: String
 }

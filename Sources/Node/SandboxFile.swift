@@ -22,15 +22,22 @@ struct SandboxFile: Codable, Sendable {
     var origin: SandboxOrigin
     /// The base its machine stands on.
     var base: MachineImage
+    /// The slot of its machine; nil where it has no network card, and in captures.
+    var slot: Int?
+    /// What it may reach; never its secrets. nil where it has no network card.
+    var policy: NetworkPolicy?
+
+    /// What its programs are started with whatever its network is.
+    var givenEnvironment: [String] { origin.environment + environment }
 
     /// The sandbox as others know it.
     ///
     /// - Returns: nil when the id is none.
-    func sandbox(isAdopted: Bool, state: SandboxState) -> NodeSandbox? {
+    func sandbox(isAdopted: Bool, state: SandboxState, address: IPv4Address? = nil) -> NodeSandbox? {
         SandboxID(rawValue: id).map {
             NodeSandbox(
                 id: $0, template: template, isolation: isolation, shape: shape, diskMiB: diskMiB, report: report,
-                isAdopted: isAdopted, state: state)
+                isAdopted: isAdopted, state: state, networkAddress: address)
         }
     }
 

@@ -30,6 +30,8 @@ package struct QEMUArguments: Sendable {
         package static let qmp: Int32 = 3
         package static let guest: Int32 = 4
         package static let deviceState: Int32 = 5
+        /// The tap of the network card; only where there is one.
+        package static let tap: Int32 = 6
     }
 
     /// How much of the console's end is kept, in bytes; a power of two.
@@ -48,6 +50,8 @@ package struct QEMUArguments: Sendable {
     package var translationBufferMiB: Int
     /// A file for the console of a boot; nil keeps its end in memory.
     package var consoleFile: String?
+    /// Whether the machine has a network card, whose other end is `ChildDescriptor.tap`.
+    package var hasNetworkCard = false
     /// Whether a boot waits to be told to begin.
     package var startsStopped = false
 
@@ -67,8 +71,10 @@ package struct QEMUArguments: Sendable {
     }
 
     /// The part that shapes the machine.
-    package static func machine(_ accelerator: Accelerator, _ shape: MachineShape) -> [String] {
-        [
+    package static func machine(
+        _ accelerator: Accelerator, _ shape: MachineShape, hasNetworkCard: Bool
+    ) -> [String] {
+        let list = [
             "-M", "microvm,acpi=on,pcie=off,rtc=on,usb=off,memory-backend=mem",
             "-cpu", accelerator == .kvm ? "host" : tcgProcessor,
             "-m", "\(shape.memoryMiB)M",
@@ -79,6 +85,13 @@ package struct QEMUArguments: Sendable {
             "-device", "virtio-blk-device,drive=root,werror=report,rerror=report",
             "-device", "virtio-rng-device,rng=rng",
             "-serial", "chardev:console",
+        ]
+        guard hasNetworkCard else { return list }
+        return list + [
+            // Checksums and segmentation are left to the host's kernel: the tap hands over what the guest's did not do.
+            "-netdev", "tap,id=net0,fd=\(ChildDescriptor.tap),vhost=off",
+            // A restored machine is not announced to its network: it is another one, with nobody on it who knew it.
+            "-device", "virtio-net-device,netdev=net0,mac=\(GuestNetwork.guestMAC),guest_announce=off",
         ]
     }
 
@@ -103,7 +116,7 @@ package struct QEMUArguments: Sendable {
             list += ["-chardev", "ringbuf,id=console,size=\(QEMUArguments.consoleBytes)"]
         }
         list += ["-blockdev", BlockNode.overlay(BlockNode.root, disk, on: .files(baseDisks))]
-        list += QEMUArguments.machine(accelerator, shape)
+        list += QEMUArguments.machine(accelerator, shape, hasNetworkCard: hasNetworkCard)
         list += ["-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"]
         switch role {
         case .boot(let kernel, let initramfs, let commandLine):
@@ -111,6 +124,7 @@ package struct QEMUArguments: Sendable {
             if startsStopped { list.append("-S") }
         case .restore:
             list += ["-incoming", "defer", "-global", "migration.send-configuration=off"]
+            if hasNetworkCard { list += ["-global", "migration.announce-rounds=0"] }
         }
         return list
     }
@@ -133,13 +147,23 @@ package struct QEMUArguments: Sendable {
     ///
     /// `tsc…`: under emulation the kernel's calibration of the time stamp counter fails on a busy host and hangs, so
     /// it is told the rate. `mitigations=off`: the wall is the virtual machine; inside it there is one tenant.
-    package static func kernelCommandLine(_ accelerator: Accelerator, tscKilohertz: UInt64) -> String {
+    ///
+    /// - Parameter hasNetworkCard: the agent is told the card's address, and by which gateway the rest is reached.
+    package static func kernelCommandLine(
+        _ accelerator: Accelerator, tscKilohertz: UInt64, hasNetworkCard: Bool
+    ) -> String {
         var words = [
             "console=ttyS0", "quiet", "loglevel=4", "panic=-1", "reboot=t", "rdinit=/init", "mitigations=off",
             "audit=0", "nowatchdog", "psi=0", "random.trust_cpu=on", "cgroup_no_v1=all",
         ]
         if accelerator == .tcg, tscKilohertz > 0 {
             words += ["tsc=reliable", "tsc_early_khz=\(tscKilohertz)", "no_timer_check"]
+        }
+        if hasNetworkCard {
+            words += [
+                "martlet.address=\(GuestNetwork.address)/\(GuestNetwork.prefixLength)",
+                "martlet.gateway=\(GuestNetwork.gateway)", "martlet.mtu=\(GuestNetwork.mtu)",
+            ]
         }
         return words.joined(separator: " ")
     }

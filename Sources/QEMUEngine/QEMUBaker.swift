@@ -22,11 +22,11 @@ struct QEMUBaker: Sendable {
 
     /// Captures into `directory`: files `memory`, `device-state` and `disk.qcow2`. Nothing is left running.
     func bake(
-        _ image: BootImage, with accelerator: Accelerator, into directory: String, bootTimeout: Duration,
-        progress: @escaping @Sendable (String) -> Void
+        _ image: BootImage, with accelerator: Accelerator, into directory: String, network: MachineNetwork?,
+        bootTimeout: Duration, progress: @escaping @Sendable (String) -> Void
     ) async throws {
         progress("booting \(image.kernel.split(separator: "/").last ?? "")")
-        let machine = try await boot(image, with: accelerator, in: directory)
+        let machine = try await boot(image, with: accelerator, in: directory, network)
         do {
             let hello = try await machine.guest.ping(timeout: bootTimeout)
             progress("booted Linux \(hello.kernel) in \(hello.uptimeMilliseconds) ms of its own time")
@@ -47,9 +47,9 @@ struct QEMUBaker: Sendable {
         }
     }
 
-    private func boot(_ image: BootImage, with accelerator: Accelerator, in directory: String) async throws
-        -> QEMUMachine
-    {
+    private func boot(
+        _ image: BootImage, with accelerator: Accelerator, in directory: String, _ network: MachineNetwork?
+    ) async throws -> QEMUMachine {
         let disk = "\(directory)/disk.qcow2"
         guard access(image.rootDisk, R_OK) == 0 else {
             throw MartletError(.failedPrecondition, "boot: \(image.rootDisk) is not there: build the template again")
@@ -59,18 +59,21 @@ struct QEMUBaker: Sendable {
         let bytes = UInt64(info.st_size)
         try await createEmptyLayer(at: disk, bytes: bytes)
         let memory = "\(directory)/memory"
-        let arguments = QEMUArguments(
+        var arguments = QEMUArguments(
             accelerator: accelerator, shape: image.shape, memory: memory, memoryAccess: .shared, disk: disk,
             baseDisks: [image.rootDisk],
             role: .boot(
                 kernel: image.kernel, initramfs: image.initramfs,
-                commandLine: QEMUArguments.kernelCommandLine(accelerator, tscKilohertz: tscKilohertz)),
+                commandLine: QEMUArguments.kernelCommandLine(
+                    accelerator, tscKilohertz: tscKilohertz, hasNetworkCard: network != nil)),
             translationBufferMiB: max(translationBufferMiB, 64), consoleFile: "\(directory)/console.log")
+        arguments.hasNetworkCard = network != nil
         return try await launcher.launch(
             arguments, in: directory,
             image: MachineImage(
                 digest: "boot", memory: memory, baseDisks: [image.rootDisk], shape: image.shape,
-                deviceState: "\(directory)/device-state", diskBytes: bytes))
+                deviceState: "\(directory)/device-state", diskBytes: bytes, hasNetworkCard: network != nil),
+            network: network)
     }
 
     /// A thaw like the one every sandbox gets, so that what it reads is in the captured memory already; its host name is

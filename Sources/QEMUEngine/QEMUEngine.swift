@@ -121,7 +121,9 @@ package actor QEMUEngine: SandboxEngine {
         do {
             var bare = image
             bare.warmup = []
-            try await baker().bake(bare, with: .kvm, into: directory, bootTimeout: .seconds(20)) { _ in }
+            try await baker().bake(
+                bare, with: .kvm, into: directory, network: nil, bootTimeout: .seconds(20)
+            ) { _ in }
         } catch is CancellationError {
             throw CancellationError()
         } catch {
@@ -135,12 +137,14 @@ package actor QEMUEngine: SandboxEngine {
         return verdict.works ? .kvm : .tcg
     }
 
-    package func identity(for image: BootImage) async throws -> EngineIdentity {
+    package func identity(for image: BootImage, hasNetworkCard: Bool) async throws -> EngineIdentity {
         var kind = await decided()?.kind
         if kind == nil { kind = try await probe(image) }
         let accelerator = kind ?? .tcg
-        let machine = QEMUArguments.machine(accelerator, image.shape).joined(separator: "\u{0}")
-        let commandLine = QEMUArguments.kernelCommandLine(accelerator, tscKilohertz: 0)
+        let machine = QEMUArguments.machine(accelerator, image.shape, hasNetworkCard: hasNetworkCard)
+            .joined(separator: "\u{0}")
+        let commandLine = QEMUArguments.kernelCommandLine(
+            accelerator, tscKilohertz: 0, hasNetworkCard: hasNetworkCard)
         let digest = SHA256.hash(
             data: Data("\(QEMUBaker.procedure)\u{0}\(machine)\u{0}\(commandLine)\u{0}\(image.warmup)".utf8))
         return EngineIdentity(
@@ -148,9 +152,12 @@ package actor QEMUEngine: SandboxEngine {
             machine: QEMUEngine.hexadecimal(digest))
     }
 
-    package func compatibility(of shape: MachineShape) async throws -> MachineCompatibility {
+    package func compatibility(
+        of shape: MachineShape, hasNetworkCard: Bool
+    ) async throws -> MachineCompatibility {
         let accelerator = await decided()?.kind ?? .tcg
-        let machine = QEMUArguments.machine(accelerator, shape).joined(separator: "\u{0}")
+        let machine = QEMUArguments.machine(accelerator, shape, hasNetworkCard: hasNetworkCard)
+            .joined(separator: "\u{0}")
         let features = accelerator == .kvm ? HostAccelerator.processorLine("flags").split(separator: " ") : []
         return MachineCompatibility(
             engine: "\(name)-\(accelerator.rawValue)", version: try await found().version,
@@ -178,18 +185,22 @@ package actor QEMUEngine: SandboxEngine {
     }
 
     package func bake(
-        _ image: BootImage, into directory: String, progress: @escaping @Sendable (String) -> Void
+        _ image: BootImage, into directory: String, network: MachineNetwork?,
+        progress: @escaping @Sendable (String) -> Void
     ) async throws {
         let kind = await decided()?.kind ?? .tcg
-        try await baker().bake(image, with: kind, into: directory, bootTimeout: .seconds(120), progress: progress)
+        try await baker().bake(
+            image, with: kind, into: directory, network: network, bootTimeout: .seconds(120), progress: progress)
     }
 
-    package func startShell(_ image: MachineImage, in directory: String) async throws -> any Machine {
-        try await start(image, in: directory, role: .restore)
+    package func startShell(
+        _ image: MachineImage, in directory: String, network: MachineNetwork?
+    ) async throws -> any Machine {
+        try await start(image, in: directory, network: network, role: .restore)
     }
 
     private func start(
-        _ image: MachineImage, in directory: String, role: QEMUArguments.Role
+        _ image: MachineImage, in directory: String, network: MachineNetwork?, role: QEMUArguments.Role
     ) async throws -> QEMUMachine {
         let empty = try await overlays.path(bytes: image.diskBytes)
         let disk = "\(directory)/disk.qcow2"
@@ -199,16 +210,18 @@ package actor QEMUEngine: SandboxEngine {
             memoryAccess: .copyOnWrite, disk: disk, baseDisks: image.baseDisks, role: role,
             translationBufferMiB: configuration.translationBufferMiB, consoleFile: nil)
         arguments.startsStopped = true
-        return try await launcher().launch(arguments, in: directory, image: image)
+        arguments.hasNetworkCard = image.hasNetworkCard
+        return try await launcher().launch(arguments, in: directory, image: image, network: network)
     }
 
     package func boot(
-        _ boot: BootImage, from image: MachineImage, in directory: String
+        _ boot: BootImage, from image: MachineImage, in directory: String, network: MachineNetwork?
     ) async throws -> any Machine {
         let accelerator = await decided()?.kind ?? .tcg
-        let commandLine = QEMUArguments.kernelCommandLine(accelerator, tscKilohertz: try await timeStampRate())
+        let commandLine = QEMUArguments.kernelCommandLine(
+            accelerator, tscKilohertz: try await timeStampRate(), hasNetworkCard: network != nil)
         let machine = try await start(
-            image, in: directory,
+            image, in: directory, network: network,
             role: .boot(kernel: boot.kernel, initramfs: boot.initramfs, commandLine: commandLine))
         do {
             try await machine.attach(image.layers)

@@ -15,11 +15,15 @@ struct QEMULauncher: Sendable {
     ///
     /// - Parameter image: what the machine is or will be of.
     func launch(
-        _ arguments: QEMUArguments, in directory: String, image: MachineImage, timeout: Duration = .seconds(20)
+        _ arguments: QEMUArguments, in directory: String, image: MachineImage, network: MachineNetwork?,
+        timeout: Duration = .seconds(20)
     ) async throws -> QEMUMachine {
+        guard arguments.hasNetworkCard == (network != nil) else {
+            throw MartletError(.internal, "qemu: a network card and a network for it go together")
+        }
         let program = installation.program(for: arguments.accelerator)
         let process = try await NIOThreadPool.singleton.runIfActive {
-            try QEMULauncher.spawn(program, arguments, in: directory, image: image.digest)
+            try QEMULauncher.spawn(program, arguments, in: directory, image: image.digest, network: network)
         }
         do {
             return try await QEMUMachine.connect(
@@ -42,7 +46,8 @@ struct QEMULauncher: Sendable {
     }
 
     private static func spawn(
-        _ program: String, _ arguments: QEMUArguments, in directory: String, image: String
+        _ program: String, _ arguments: QEMUArguments, in directory: String, image: String,
+        network: MachineNetwork?
     ) throws -> ProcessHandle {
         let folder = try Descriptor.openDirectory(directory)
         let monitor = try UnixSocket.listen(in: folder, name: QEMUMachine.File.monitor)
@@ -55,10 +60,14 @@ struct QEMULauncher: Sendable {
         var request = SpawnRequest(
             program: program, arguments: [program] + arguments.build(), environment: ["PATH=/usr/bin:/bin", "LANG=C"])
         request.descriptors = [nil, log.number, log.number, monitor.number, guest.number, state.number]
+        if let network {
+            request.descriptors.append(network.tap.number)
+            request.networkNamespace = network.namespace.number
+        }
         request.directory = directory
         request.noNewPrivileges = true
         let child = try ChildProcess.spawn(request)
-        withExtendedLifetime((monitor, guest, log, state)) {}
+        withExtendedLifetime((monitor, guest, log, state, network)) {}
         let process = try ProcessHandle.open(pid: child.pid)
         try MachineRecord(engine: QEMUEngine.engineName, process: process.identity, image: image).write(in: directory)
         return process

@@ -116,6 +116,8 @@ final class QEMUMachine: Machine {
         state.withLock { $0.guest = fresh }
     }
 
+    var pid: Int32 { process.pid }
+
     var guest: GuestConnection { state.withLock { $0.guest } }
 
     func growDisk(toMiB size: Int) async throws {

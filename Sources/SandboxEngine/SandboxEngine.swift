@@ -1,4 +1,5 @@
 import GuestClient
+import LinuxSystem
 import SandboxModel
 
 /// What a machine boots from before its capture exists.
@@ -17,6 +18,19 @@ package struct BootImage: Sendable {
         self.rootDisk = rootDisk
         self.shape = shape
         self.warmup = warmup
+    }
+}
+
+/// Where a machine's network card leads: a network of its own, which is somebody else's to make and to rule.
+package struct MachineNetwork: Sendable {
+    /// The network namespace its process is to live in.
+    package var namespace: Descriptor
+    /// The host's end of the card, in that namespace.
+    package var tap: Descriptor
+
+    package init(namespace: Descriptor, tap: Descriptor) {
+        self.namespace = namespace
+        self.tap = tap
     }
 }
 
@@ -41,10 +55,19 @@ package struct MachineImage: Sendable, Hashable, Codable {
     package var diskBytes: UInt64
     /// Whether the host's half of the guest protocol was between two frames at the capture.
     package var isBetweenFrames: Bool
+    /// nil in what was written before there were any.
+    private var networkCard: Bool?
+
+    /// Whether the machine has a network card: whoever starts it gives it a network then, and none otherwise.
+    package var hasNetworkCard: Bool {
+        get { networkCard ?? false }
+        set { networkCard = newValue }
+    }
 
     package init(
         digest: String, memory: String, baseDisks: [String], shape: MachineShape, deviceState: String,
-        diskBytes: UInt64, pages: String? = nil, layers: [String] = [], isBetweenFrames: Bool = true
+        diskBytes: UInt64, pages: String? = nil, layers: [String] = [], isBetweenFrames: Bool = true,
+        hasNetworkCard: Bool = false
     ) {
         self.digest = digest
         self.memory = memory
@@ -55,6 +78,7 @@ package struct MachineImage: Sendable, Hashable, Codable {
         self.pages = pages
         self.layers = layers
         self.isBetweenFrames = isBetweenFrames
+        networkCard = hasNetworkCard
     }
 }
 
@@ -113,10 +137,10 @@ package protocol SandboxEngine: Sendable {
 
     /// What a capture of this image by this engine is bound to. The first call may boot the image to find out which
     /// accelerator works.
-    func identity(for image: BootImage) async throws -> EngineIdentity
+    func identity(for image: BootImage, hasNetworkCard: Bool) async throws -> EngineIdentity
 
     /// What a machine of this shape, captured here, needs of a host; and so what this host offers.
-    func compatibility(of shape: MachineShape) async throws -> MachineCompatibility
+    func compatibility(of shape: MachineShape, hasNetworkCard: Bool) async throws -> MachineCompatibility
 
     /// How strong the wall of this engine is on this host.
     func isolation() async -> Isolation
@@ -124,12 +148,21 @@ package protocol SandboxEngine: Sendable {
     /// Boots the image, warms it up and captures it into `directory` (files `memory`, `device-state`, `disk.qcow2`).
     ///
     /// Nothing is left running, whatever happens. Cancellation kills the machine.
-    func bake(_ image: BootImage, into directory: String, progress: @escaping @Sendable (String) -> Void) async throws
+    ///
+    /// - Parameter network: gives the machine a network card, which all that is restored from the capture then has.
+    func bake(
+        _ image: BootImage, into directory: String, network: MachineNetwork?,
+        progress: @escaping @Sendable (String) -> Void
+    ) async throws
 
     /// Starts a shell: a process that holds the image's base but is not a machine yet. Its disk has the image's size.
     ///
-    /// - Parameter directory: exists, is empty, and belongs to this machine.
-    func startShell(_ image: MachineImage, in directory: String) async throws -> any Machine
+    /// - Parameters:
+    ///   - directory: exists, is empty, and belongs to this machine.
+    ///   - network: there if the image has a network card, and only then; let go of once the process has it.
+    func startShell(
+        _ image: MachineImage, in directory: String, network: MachineNetwork?
+    ) async throws -> any Machine
 
     /// Boots a machine from an image's disk, with nothing of its memory; returns when its agent answers.
     ///
@@ -137,7 +170,10 @@ package protocol SandboxEngine: Sendable {
     ///   - boot: the kernel and initramfs of its template.
     ///   - image: `memory` is a file of zeros, and `digest` names it.
     ///   - directory: exists, is empty, and belongs to this machine.
-    func boot(_ boot: BootImage, from image: MachineImage, in directory: String) async throws -> any Machine
+    ///   - network: as for `startShell`.
+    func boot(
+        _ boot: BootImage, from image: MachineImage, in directory: String, network: MachineNetwork?
+    ) async throws -> any Machine
 
     /// Takes over a machine that an earlier daemon left in `directory`; nil when its process is gone.
     func adopt(_ image: MachineImage, in directory: String) async throws -> (any Machine)?
@@ -148,6 +184,9 @@ package protocol SandboxEngine: Sendable {
 
 /// A machine, or the shell of one.
 package protocol Machine: Sendable {
+    /// The host process that is the machine, and lives in its network namespace.
+    var pid: Int32 { get }
+
     /// The connection to its guest; requests are answered once the guest runs.
     var guest: GuestConnection { get }
 

@@ -85,6 +85,7 @@ final class RecordingMachine: MachineControl {
         try note("keys")
         return try hostKeys.withLock { $0 }?.removeAll() ?? []
     }
+    func trust(certificate: [UInt8]) throws(SystemError) { try note("trust", "\(certificate.count)") }
     func growDisk(to bytes: UInt64) throws(SystemError) { try note("grow", "\(bytes)") }
     func synchronize() throws(SystemError) { try note("sync") }
     func powerOff() { try? note("off") }

@@ -32,6 +32,20 @@ import Testing
         }
     }
 
+    @Test func aCertificateIsTrustedOnlyWhenThereIsOne() async throws {
+        try await AgentFixture.with { agent in
+            var thaw = Thaw(wallClockNanoseconds: 1, entropy: [1], hostname: "first", machineID: identity)
+            #expect(try await agent.client.request(.thaw, thaw, as: Thawed.self).isComplete)
+            #expect(!agent.machine.calls.contains { $0.hasPrefix("trust") })
+            thaw.trustedCertificate = "PEM"
+            #expect(try await agent.client.request(.thaw, thaw, as: Thawed.self).isComplete)
+            #expect(agent.machine.calls.contains("trust 3"))
+            agent.machine.fail("trust")
+            let thawed = try await agent.client.request(.thaw, thaw, as: Thawed.self)
+            #expect(!thawed.certificateTrusted && !thawed.isComplete)
+        }
+    }
+
     @Test func aResumeKeepsWhatItIsToldTo() async throws {
         try await AgentFixture.with { agent in
             func thaw(_ change: (inout Thaw) -> Void) async throws {

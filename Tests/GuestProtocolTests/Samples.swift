@@ -62,20 +62,21 @@ extension Sample {
             "Thaw",
             Thaw(
                 wallClockNanoseconds: 1_700_000_000_000_000_000, entropy: [9, 8], hostname: "h", machineID: "m",
-                environment: ["A=1", "B="], diskBytes: 1 << 32, user: "u"), addedLater: 4),
+                environment: ["A=1", "B="], diskBytes: 1 << 32, user: "u"), addedLater: 8),
         Sample(
             "Thaw that keeps",
             Thaw(
                 wallClockNanoseconds: 1, entropy: [], hostname: "", machineID: "", keepsIdentity: true,
-                keepsEnvironment: false, dropsConnections: true, renewsHostKeys: true), addedLater: 4),
+                keepsEnvironment: false, dropsConnections: true, renewsHostKeys: true, trustedCertificate: "PE!"),
+            addedLater: 11),
         Sample(
             "Thawed", Thawed(clockSet: true, generatorReseeded: false, identitySet: true, diskGrown: false),
-            addedLater: 2),
+            addedLater: 3),
         Sample(
             "Thawed in part",
             Thawed(
                 clockSet: true, generatorReseeded: true, identitySet: true, diskGrown: true,
-                connectionsDropped: false, hostKeysRenewed: true), addedLater: 2),
+                connectionsDropped: false, hostKeysRenewed: true, certificateTrusted: false), addedLater: 3),
         Sample("Hold", Hold(timeoutMilliseconds: 258, flush: true, surveys: true), addedLater: 1),
         Sample("Held", Held(frozen: true, flushed: false)),
         Sample("GuestMetrics", metrics),

@@ -37,7 +37,7 @@ import Testing
         let thaw = Thaw(
             wallClockNanoseconds: 1, entropy: [2], hostname: "h", machineID: "m", environment: ["A=1"], diskBytes: 3,
             user: "u")
-        #expect(try Thaw(decoding: Array(thaw.encoded.dropLast(4))) == thaw)
+        #expect(try Thaw(decoding: Array(thaw.encoded.dropLast(8))) == thaw)
         let thawed = try Thawed(decoding: [1, 1, 1, 1])
         #expect(thawed.connectionsDropped && thawed.hostKeysRenewed && thawed.isComplete)
         #expect(try !Thawed(decoding: [1, 1, 0, 1]).isComplete)
@@ -47,17 +47,17 @@ import Testing
         all.keepsEnvironment = true
         all.dropsConnections = true
         all.renewsHostKeys = true
-        let some = try Thaw(decoding: Array(all.encoded.dropLast(2)))
+        let some = try Thaw(decoding: Array(all.encoded.dropLast(6)))
         #expect(some.keepsIdentity && some.keepsEnvironment)
-        #expect(!some.dropsConnections && !some.renewsHostKeys)
+        #expect(!some.dropsConnections && !some.renewsHostKeys && some.trustedCertificate.isEmpty)
     }
 
     @Test func aThawIsCompleteOnlyWithAllOfIt() throws {
-        for missing in 0..<6 {
-            let bytes = (0..<6).map { UInt8($0 == missing ? 0 : 1) }
+        for missing in 0..<7 {
+            let bytes = (0..<7).map { UInt8($0 == missing ? 0 : 1) }
             #expect(try !Thawed(decoding: bytes).isComplete)
         }
-        #expect(try Thawed(decoding: [1, 1, 1, 1, 1, 1]).isComplete)
+        #expect(try Thawed(decoding: [1, 1, 1, 1, 1, 1, 1]).isComplete)
     }
 
     @Test(arguments: Sample.all)

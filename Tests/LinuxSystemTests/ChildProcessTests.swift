@@ -63,6 +63,7 @@ import Testing
             (.exec, EACCES, { $0.program = "/etc/passwd" }),
             (.directory, ENOENT, { $0.directory = "/no/such/directory" }),
             (.descriptors, EBADF, { $0.descriptors = [9999, nil, nil] }),
+            (.namespace, EBADF, { $0.networkNamespace = 9999 }),
             (.terminal, ENOTTY, { $0.controllingTerminal = true }),
         ]
         for (stage, code, change) in cases {
@@ -105,6 +106,35 @@ import Testing
         request.cgroup = directory.number
         let error = #expect(throws: SpawnError.self) { _ = try ChildProcess.spawn(request) }
         #expect(error?.stage == .exec && error?.errno == ENOENT)
+    }
+
+    @Test(.enabled(if: geteuid() == 0, "needs to be root"))
+    func entersANetworkNamespaceByItself() throws {
+        let own = try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/ns/net")
+        var ends: [Int32] = [-1, -1]
+        try SystemError.check(clinux_pipe(&ends, 0), "pipe2")
+        let (read, write) = (Descriptor(owning: ends[0]), Descriptor(owning: ends[1]))
+        // Says that it is in a namespace of its own, and then waits to be ended.
+        let owner = try ChildProcess.spawn(
+            SpawnRequest(
+                program: "/usr/bin/unshare",
+                arguments: ["unshare", "--net", "/bin/sh", "-c", "echo ready; exec sleep 1000"], environment: [],
+                descriptors: [nil, write.number, nil]))
+        write.close()
+        #expect(try read.read(upTo: 6) == Array("ready\n".utf8))
+        let other = try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/\(owner.pid)/ns/net")
+        let namespace = try Descriptor.open("/proc/\(owner.pid)/ns/net", O_RDONLY)
+        let outcome = try run(["/bin/readlink", "/proc/self/ns/net"]) {
+            $0.networkNamespace = namespace.number
+            $0.noNewPrivileges = true
+            $0.identity = .init(uid: 65534, gid: 65534)
+        }
+        #expect(other != own)
+        #expect(outcome.text == other + "\n")
+        #expect(try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/ns/net") == own)
+        #expect(try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/thread-self/ns/net") == own)
+        #expect(clinux_kill(owner.pid, SIGKILL) == 0)
+        #expect(try collect(owner).signal == SIGKILL)
     }
 
     // MARK: -

@@ -189,7 +189,7 @@ extension NodeFixture {
 }
 
 extension Node {
-    func directory(of id: SandboxID) -> String { running[id]?.directory ?? "" }
+    func directory(of id: SandboxID) -> String { running[id]?.home.directory ?? "" }
 
     /// The part of a pause up to where it counts.
     func sealPause(of id: SandboxID) async throws {

@@ -1,6 +1,7 @@
 import Foundation
 import GuestClient
 import GuestProtocol
+import HostNetwork
 import ImageStore
 import Logging
 import NIOCore
@@ -44,7 +45,8 @@ struct NodeFixture {
     }
 
     static func makeNode(
-        in directory: String, pool: PoolConfiguration, maxSandboxes: Int = 16, stopsSandboxes: Bool = true
+        in directory: String, pool: PoolConfiguration, maxSandboxes: Int = 16, stopsSandboxes: Bool = true,
+        network: HostNetwork? = nil
     ) throws -> Node {
         let images = try ImageStore(
             directory: imagesDirectory, templatesDirectory: "\(repository)/templates",
@@ -53,7 +55,9 @@ struct NodeFixture {
         return try Node(
             configuration: NodeConfiguration(
                 directory: directory, maxSandboxes: maxSandboxes, pool: pool, stopsSandboxesOnShutdown: stopsSandboxes),
-            engines: [makeEngine(in: directory)], images: images, logger: logger)
+            engines: [makeEngine(in: directory)], images: images,
+            network: network.map { .success($0) } ?? .failure(MartletError(.unsupported, "not in this test")),
+            logger: logger)
     }
 
     /// Runs `body` beside a running node; everything it made is gone afterwards, whatever happened.

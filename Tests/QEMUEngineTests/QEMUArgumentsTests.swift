@@ -5,13 +5,14 @@ import Testing
 @Suite struct QEMUArgumentsTests {
     private func arguments(
         _ role: QEMUArguments.Role, _ accelerator: Accelerator = .tcg,
-        access: QEMUArguments.MemoryAccess = .copyOnWrite
+        access: QEMUArguments.MemoryAccess = .copyOnWrite, hasNetworkCard: Bool = false
     ) throws -> [String] {
-        QEMUArguments(
+        var arguments = QEMUArguments(
             accelerator: accelerator, shape: try MachineShape(cpus: 2, memoryMiB: 512), memory: "/d/a,b/memory",
             memoryAccess: access, disk: "/m/disk.qcow2", baseDisks: ["/d/root.img", "/d/disk.qcow2"], role: role,
-            translationBufferMiB: 32, consoleFile: nil
-        ).build()
+            translationBufferMiB: 32, consoleFile: nil)
+        arguments.hasNetworkCard = hasNetworkCard
+        return arguments.build()
     }
 
     /// The value behind an option.
@@ -39,10 +40,33 @@ import Testing
 
     @Test func `what shapes the machine is the same at boot and restore`() throws {
         let shape = try MachineShape(cpus: 2, memoryMiB: 512)
-        let machine = QEMUArguments.machine(.tcg, shape).joined(separator: " ")
-        for role in [QEMUArguments.Role.restore, .boot(kernel: "/k", initramfs: "/i", commandLine: "")] {
-            #expect(try arguments(role).joined(separator: " ").contains(machine))
+        for hasCard in [false, true] {
+            let machine = QEMUArguments.machine(.tcg, shape, hasNetworkCard: hasCard).joined(separator: " ")
+            for role in [QEMUArguments.Role.restore, .boot(kernel: "/k", initramfs: "/i", commandLine: "")] {
+                #expect(try arguments(role, hasNetworkCard: hasCard).joined(separator: " ").contains(machine))
+            }
         }
+    }
+
+    @Test func `a network card is a tap that was handed over, and shapes the machine`() throws {
+        let list = try arguments(.restore, hasNetworkCard: true)
+        #expect(value(list, "-netdev") == "tap,id=net0,fd=6,vhost=off")
+        #expect(list.contains("virtio-net-device,netdev=net0,mac=\(GuestNetwork.guestMAC),guest_announce=off"))
+        // Nothing is said on its network before the guest itself says something.
+        #expect(list.contains("migration.announce-rounds=0"))
+        let shape = try MachineShape(cpus: 2, memoryMiB: 512)
+        let without = QEMUArguments.machine(.tcg, shape, hasNetworkCard: false)
+        #expect(QEMUArguments.machine(.tcg, shape, hasNetworkCard: true).starts(with: without))
+        #expect(!without.joined().contains("net"))
+        #expect(try !arguments(.restore).joined().contains("-netdev"))
+    }
+
+    @Test func `the guest is told the address that all guests have`() {
+        let words = QEMUArguments.kernelCommandLine(.tcg, tscKilohertz: 0, hasNetworkCard: true).split(separator: " ")
+        #expect(words.contains("martlet.address=192.0.0.2/30"))
+        #expect(words.contains("martlet.gateway=192.0.0.1"))
+        let without = QEMUArguments.kernelCommandLine(.tcg, tscKilohertz: 0, hasNetworkCard: false)
+        #expect(!without.contains("martlet"))
     }
 
     @Test func `the emulator may not start programs or raise its privileges`() throws {
@@ -56,8 +80,12 @@ import Testing
     }
 
     @Test func `the guest kernel is told the rate of the time stamp counter only under emulation`() {
-        #expect(QEMUArguments.kernelCommandLine(.tcg, tscKilohertz: 2_445_404).contains("tsc_early_khz=2445404"))
-        #expect(!QEMUArguments.kernelCommandLine(.kvm, tscKilohertz: 2_445_404).contains("tsc_early_khz"))
+        #expect(
+            QEMUArguments.kernelCommandLine(.tcg, tscKilohertz: 2_445_404, hasNetworkCard: false).contains(
+                "tsc_early_khz=2445404"))
+        #expect(
+            !QEMUArguments.kernelCommandLine(.kvm, tscKilohertz: 2_445_404, hasNetworkCard: false).contains(
+                "tsc_early_khz"))
     }
 
     @Test(arguments: [

@@ -69,12 +69,13 @@ typedef struct {
     int cgroup_fd;               // a version 2 cgroup's open directory the child is born in, or -1
     int cgroup_is_frozen;        // that cgroup is frozen: the program is loaded, and frozen before it runs
     uint64_t reset_signals;      // bit n: signal n goes back to its default; 0: all of them
+    int network_namespace_fd;    // an open network namespace the child enters, or -1
     int oom_score_adj;           // written to /proc/self/oom_score_adj unless INT32_MIN
 } clinux_spawn_spec;
 
 enum {
-    CLINUX_STAGE_FORK = 1, CLINUX_STAGE_SESSION, CLINUX_STAGE_DESCRIPTORS, CLINUX_STAGE_LIMITS, CLINUX_STAGE_CGROUP,
-    CLINUX_STAGE_IDENTITY, CLINUX_STAGE_DIRECTORY, CLINUX_STAGE_TERMINAL, CLINUX_STAGE_EXEC
+    CLINUX_STAGE_FORK = 1, CLINUX_STAGE_SESSION, CLINUX_STAGE_NAMESPACE, CLINUX_STAGE_DESCRIPTORS, CLINUX_STAGE_LIMITS,
+    CLINUX_STAGE_CGROUP, CLINUX_STAGE_IDENTITY, CLINUX_STAGE_DIRECTORY, CLINUX_STAGE_TERMINAL, CLINUX_STAGE_EXEC
 };
 
 // Starts a process: default signal dispositions, empty mask, no descriptor but those listed. Returns its pid, with
@@ -130,6 +131,10 @@ int clinux_syncfs(int fd);
 int clinux_grow_ext4(const char *mountpoint, uint64_t bytes);
 uint64_t clinux_block_device_bytes(const char *path);
 int clinux_loopback_up(void);
+// Gives a network interface its one IPv4 address (network byte order) and brings it up.
+int clinux_interface_up(const char *name, uint32_t address, uint32_t mask, int mtu);
+// Sends what has no other way by an IPv4 gateway (network byte order).
+int clinux_default_route(const char *interface, uint32_t gateway);
 typedef struct { uint64_t total, free, available; } clinux_space;
 int clinux_filesystem_space(const char *path, clinux_space *out);
 

@@ -17,4 +17,6 @@ extension DataDirectory {
     var node: String { path + "/node" }
     /// What the QEMU engine keeps for itself.
     var qemu: String { path + "/qemu" }
+    /// What the host's network keeps for itself.
+    var network: String { path + "/network" }
 }

@@ -1,6 +1,7 @@
 import ControlPlane
 import ControlStore
 import Glibc
+import HostNetwork
 import ImageStore
 import LinuxSystem
 import Logging
@@ -34,7 +35,8 @@ struct ServeComposition: Sendable {
         try makeDirectories()
 
         let store = try await Blocking.run { try SQLiteStore.open(directory: data.path) }
-        let node = try makeNode(logger)
+        let network = try await openNetwork(logger)
+        let node = try makeNode(network, logger)
         try await node.recover()
         let plane = try await ControlPlane.start(
             configuration: ControlPlaneConfiguration(version: MartletVersion.number), store: store, node: node,
@@ -46,8 +48,10 @@ struct ServeComposition: Sendable {
         // The first signal ends the daemon orderly; whoever sends a second one does not want to wait.
         let impatience = Signals([SIGTERM, SIGINT])
         defer { withExtendedLifetime(impatience) {} }
+        // Sandboxes' networks first, and so last to go: whatever the others still end has one.
+        let networks = (try? network.get()).map { [$0] } ?? []
         var group = ServiceGroupConfiguration(
-            services: ([node, plane] + server.services { await announcement.listening(at: $0) }).map {
+            services: (networks + [node, plane] + server.services { await announcement.listening(at: $0) }).map {
                 .init(service: $0, successTerminationBehavior: .gracefullyShutdownGroup)
             },
             gracefulShutdownSignals: [.sigterm, .sigint, .sighup], logger: logger)
@@ -59,12 +63,27 @@ struct ServeComposition: Sendable {
 
     private func makeDirectories() throws {
         let data = settings.data
-        for path in [data.node, data.qemu] where mkdir(path, 0o700) != 0 && errno != EEXIST {
+        for path in [data.node, data.qemu, data.network] where mkdir(path, 0o700) != 0 && errno != EEXIST {
             throw MartletError(.failedPrecondition, "data directory: \(path): \(String(cString: strerror(errno)))")
         }
     }
 
-    private func makeNode(_ logger: Logger) throws -> Node {
+    /// Prepares the sandboxes' networks, or finds out why there can be none here.
+    ///
+    /// - Throws: what is wrong with the settings, rather than with the host.
+    private func openNetwork(_ logger: Logger) async throws -> Result<HostNetwork, MartletError> {
+        do {
+            return .success(
+                try await HostNetwork.open(
+                    HostNetworkConfiguration(directory: settings.data.network), logger: logger,
+                    group: MultiThreadedEventLoopGroup.singleton))
+        } catch let error as MartletError where error.code == .unsupported {
+            logger.warning("sandboxes have no network", metadata: ["reason": "\(error.message)"])
+            return .failure(error)
+        }
+    }
+
+    private func makeNode(_ network: Result<HostNetwork, MartletError>, _ logger: Logger) throws -> Node {
         let images = try ImageStore(
             directory: settings.images, templatesDirectory: settings.templates,
             guestAgent: settings.installation.guestAgent, logger: logger)
@@ -77,7 +96,7 @@ struct ServeComposition: Sendable {
                 pool: PoolConfiguration(
                     isEnabled: settings.poolEnabled, shells: settings.poolShells, warm: settings.poolWarm),
                 stopsSandboxesOnShutdown: settings.stopsSandboxes),
-            engines: [engine], images: images, logger: logger)
+            engines: [engine], images: images, network: network, logger: logger)
     }
 
     private func serverConfiguration(_ logger: Logger) -> ServerConfiguration {

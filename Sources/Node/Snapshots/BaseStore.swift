@@ -5,6 +5,15 @@ import LinuxSystem
 import SandboxEngine
 import SandboxModel
 
+extension MachineImage {
+    /// With what of a machine is not its base's: two machines may differ in it and stand on the same.
+    fileprivate func asked(by image: MachineImage) -> MachineImage {
+        var result = self
+        result.hasNetworkCard = image.hasNetworkCard
+        return result
+    }
+}
+
 /// The memory images and disks that captures stand on, kept as long as any of them does, whatever becomes of the
 /// template they came from. All of it blocks the thread.
 ///
@@ -61,7 +70,7 @@ struct BaseStore: Sendable {
     ///
     /// - Returns: the same with the paths of what is kept.
     func keep(_ image: MachineImage, _ origin: SandboxOrigin) throws -> (image: MachineImage, origin: SandboxOrigin) {
-        if let kept = try find(image.digest) { return kept }
+        if let kept = try find(image.digest) { return (kept.image.asked(by: image), kept.origin) }
         let staged = "\(directory)/.new-\(RandomID.make(prefix: "b"))"
         try StoreFiles.makeDirectory(staged)
         do {
@@ -83,7 +92,7 @@ struct BaseStore: Sendable {
         guard let kept = try find(image.digest) else {
             throw MartletError(.internal, "keep base: \(image.digest.prefix(12)): it vanished")
         }
-        return kept
+        return (kept.image.asked(by: image), kept.origin)
     }
 
     /// Keeps a base like an image's, but with memory that is all zeros: what a machine stands on that was booted.

@@ -95,11 +95,13 @@ final class SnapshotStore: Sendable {
                 details: ["reason": "damaged"])
         }
         var manifest = manifest
+        let hasNetworkCard = manifest.sandbox.base.hasNetworkCard
         manifest.sandbox.base = base.image
+        manifest.sandbox.base.hasNetworkCard = hasNetworkCard
         manifest.sandbox.origin.kernel = base.origin.kernel
         manifest.sandbox.origin.initramfs = base.origin.initramfs
         return StoredCapture(
-            manifest: manifest, directory: directory, image: manifest.image(in: directory, base: base.image))
+            manifest: manifest, directory: directory, image: manifest.image(in: directory, base: manifest.sandbox.base))
     }
 
     /// Makes the files of a capture appear in a staging directory as well.

@@ -105,8 +105,9 @@ private enum OwnNetwork {
                 continuation.resume(
                     with: Result {
                         try SystemError.check(unshare(newNetwork) == 0 ? 0 : -errno, "unshare")
-                        for command in ["link set lo up", "addr add 10.9.8.7/32 dev lo", "addr add fd09::7/128 dev lo nodad"]
-                        {
+                        for command in [
+                            "link set lo up", "addr add 10.9.8.7/32 dev lo", "addr add fd09::7/128 dev lo nodad",
+                        ] {
                             try ip(command.split(separator: " ").map(String.init))
                         }
                         try body()

@@ -1,3 +1,4 @@
+import LinuxSystem
 import SandboxModel
 
 /// What the operator sets about the networks of one host's sandboxes.
@@ -16,10 +17,15 @@ package struct HostNetworkConfiguration: Sendable {
     package var pooledSlots: Int
     /// A PEM file of authorities trusted for hosts with secrets, besides the system's.
     package var extraTrustRoots: String?
+    /// Where daemons of this machine tell each other which subnets they have.
+    package var claims: String
+    /// The namespace that slots are linked to; nil is the one of the thread that opens the network.
+    package var hostNamespace: Descriptor?
 
     package init(
         directory: String, subnet: IPv4Prefix? = nil, opened: [NetworkRule] = [], nameServers: [IPv4Address] = [],
-        translates: Bool = true, pooledSlots: Int = 16, extraTrustRoots: String? = nil
+        translates: Bool = true, pooledSlots: Int = 16, extraTrustRoots: String? = nil,
+        claims: String = "/run/martlet", hostNamespace: Descriptor? = nil
     ) {
         self.directory = directory
         self.subnet = subnet
@@ -28,5 +34,7 @@ package struct HostNetworkConfiguration: Sendable {
         self.translates = translates
         self.pooledSlots = pooledSlots
         self.extraTrustRoots = extraTrustRoots
+        self.claims = claims
+        self.hostNamespace = hostNamespace
     }
 }

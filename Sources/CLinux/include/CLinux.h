@@ -158,5 +158,6 @@ int clinux_set_urgent(int urgent);
 
 #include "CLinuxMemory.h"
 #include "CLinuxTCP.h"
+#include "CLinuxNetwork.h"
 
 #endif

@@ -1,0 +1,114 @@
+import Glibc
+import LinuxSystem
+import SandboxModel
+
+/// A subnet that is this daemon's alone for as long as it runs: a lock tells other daemons, and what the host already
+/// uses is left alone.
+struct SubnetClaim: Sendable {
+    let subnet: SlotSubnet
+    /// Links of this subnet that an earlier daemon has left, by slot.
+    let left: [Int: String]
+    private let lock: FileLock
+
+    /// Takes the subnet asked for, else the one this daemon had before, else the first that is free.
+    ///
+    /// To be called on a thread in the host's namespace, `links` being its own.
+    ///
+    /// - Throws: `failed_precondition` when it is in use, or none is free.
+    static func take(_ configuration: HostNetworkConfiguration, links: NetworkLinks) throws -> SubnetClaim {
+        try makeDirectory(configuration.directory, mode: 0o700)
+        try makeDirectory(configuration.claims, mode: 0o755)
+        let host = try HostUse(links)
+        let memory = configuration.directory + "/subnet"
+        if let wanted = configuration.subnet {
+            let subnet = try SlotSubnet(wanted)
+            switch try attempt(subnet, configuration, host) {
+            case .success(let claim):
+                try claim.remember(memory)
+                return claim
+            case .failure(let obstacle):
+                throw MartletError(
+                    .failedPrecondition,
+                    "network: subnet \(subnet): \(obstacle.reason); choose another with --network-subnet")
+            }
+        }
+        var reasons: [String] = []
+        for subnet in [remembered(memory)].compactMap(\.self) + SlotSubnet.candidates {
+            switch try attempt(subnet, configuration, host) {
+            case .success(let claim):
+                try claim.remember(memory)
+                return claim
+            case .failure(let obstacle): reasons.append("\(subnet): \(obstacle.reason)")
+            }
+        }
+        throw MartletError(
+            .failedPrecondition,
+            "network: none of 10.201.0.0/16 to 10.231.0.0/16 is free (\(reasons.first ?? "")); choose a free subnet with "
+                + "--network-subnet")
+    }
+
+    private struct Obstacle: Error { var reason: String }
+
+    private static func attempt(
+        _ subnet: SlotSubnet, _ configuration: HostNetworkConfiguration, _ host: HostUse
+    ) throws -> Result<SubnetClaim, Obstacle> {
+        if let user = host.user(of: subnet) { return .failure(Obstacle(reason: "in use by \(user)")) }
+        // One lock for the whole /16, so that subnets of different sizes meet.
+        let whole = IPv4Prefix(subnet.prefix.address, length: SlotSubnet.shortestLength)
+        guard let lock = try FileLock.attempt("\(configuration.claims)/subnet-\(whole.address)") else {
+            return .failure(Obstacle(reason: "in use by another daemon of Martlet"))
+        }
+        return .success(SubnetClaim(subnet: subnet, left: host.links(of: subnet), lock: lock))
+    }
+
+    private static func remembered(_ path: String) -> SlotSubnet? {
+        guard let bytes = try? AtomicFile.read(path, limit: 64),
+            let prefix = IPv4Prefix(String(decoding: bytes.prefix { $0 > 32 }, as: UTF8.self))
+        else { return nil }
+        return try? SlotSubnet(prefix)
+    }
+
+    private func remember(_ path: String) throws {
+        try AtomicFile.write(Array("\(subnet)\n".utf8), to: path)
+    }
+
+    private static func makeDirectory(_ path: String, mode: mode_t) throws {
+        guard mkdir(path, mode) != 0, errno != EEXIST else { return }
+        throw SystemError("mkdir", path, errno: errno)
+    }
+}
+
+/// The addresses a host uses.
+struct HostUse {
+    private let ranges: [(user: String, prefix: IPv4Prefix)]
+    private let links: [NetworkLinks.Link]
+    /// The addresses of the host's own interfaces.
+    let addresses: [IPv4Address]
+
+    init(_ network: NetworkLinks) throws(SystemError) {
+        links = try network.all()
+        let names = Dictionary(links.map { ($0.index, $0.name) }, uniquingKeysWith: { first, _ in first })
+        let found = try network.ranges()
+        ranges = found.filter { $0.prefixLength > 0 }.map { range in
+            (
+                names[range.link] ?? "a route",
+                IPv4Prefix(IPv4Address(bits: range.address), length: min(32, range.prefixLength))
+            )
+        }
+        addresses = found.filter(\.isAddress).map { IPv4Address(bits: $0.address) }
+    }
+
+    /// Who uses a part of the subnet, other than slots of it that are left over.
+    func user(of subnet: SlotSubnet) -> String? {
+        ranges.first { subnet.index(ofLink: $0.user) == nil && $0.prefix.overlaps(subnet.prefix) }
+            .map { "\($0.user) (\($0.prefix))" }
+    }
+
+    func links(of subnet: SlotSubnet) -> [Int: String] {
+        var found: [Int: String] = [:]
+        for link in links {
+            if let index = subnet.index(ofLink: link.name) { found[index] = link.name }
+        }
+        return found
+    }
+}

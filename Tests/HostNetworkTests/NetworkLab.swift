@@ -1,0 +1,110 @@
+import Glibc
+import LinuxSystem
+import Logging
+import NIOPosix
+import SandboxModel
+import Testing
+
+@testable import HostNetwork
+
+/// A host with an internet, both in namespaces of their own: nothing of the machine's own network is touched.
+final class NetworkLab: Sendable {
+    static let hostAddress = IPv4Address(5, 5, 5, 1)
+    /// Addresses of the internet's one machine.
+    static let internetAddress = IPv4Address(5, 5, 5, 2)
+    static let otherAddress = IPv4Address(6, 6, 6, 6)
+    /// Special addresses that answer all the same, if anything gets there.
+    static let metadataAddress = IPv4Address(169, 254, 169, 254)
+    static let privateAddress = IPv4Address(10, 9, 9, 9)
+
+    let thread: NetworkThread
+    let host: Descriptor
+    let internet: Descriptor
+    let directory: String
+
+    private init(thread: NetworkThread, host: Descriptor, internet: Descriptor, directory: String) {
+        self.thread = thread
+        self.host = host
+        self.internet = internet
+        self.directory = directory
+    }
+
+    /// Makes a lab for as long as `work` takes.
+    static func with(_ work: (NetworkLab) async throws -> Void) async throws {
+        let thread = try NetworkThread(home: nil, name: "lab")
+        var template = Array("/tmp/martlet-lab-XXXXXX".utf8CString)
+        let path = mkdtemp(&template)
+        let directory = String(cString: try #require(path))
+        defer { removeTree(directory) }
+        let lab = try await thread.run(.handOut) {
+            let home = try NetworkNamespace.current()
+            defer { try? NetworkNamespace.enter(home) }
+            let internet = try NetworkNamespace.enterNew()
+            let outside = try NetworkLinks()
+            let host = try NetworkNamespace.enterNew()
+            let inside = try NetworkLinks()
+            let macs = (HardwareAddress(2, 0, 0, 0, 0, 1), HardwareAddress(2, 0, 0, 0, 0, 2))
+            try inside.addPair("wan0", macs.0, peer: "host0", macs.1, in: internet, mtu: 1500)
+            let wan = try inside.index(of: "wan0")
+            try inside.addAddress(hostAddress.bits, prefixLength: 24, to: wan)
+            try inside.addDefaultRoute(by: internetAddress.bits, on: wan)
+            let peer = try outside.index(of: "host0")
+            try outside.bringUp(peer, macs.1, mtu: 1500)
+            try outside.addAddress(internetAddress.bits, prefixLength: 24, to: peer)
+            for address in [otherAddress, metadataAddress, privateAddress] {
+                try outside.addAddress(address.bits, prefixLength: 32, to: peer)
+            }
+            return NetworkLab(thread: thread, host: host, internet: internet, directory: directory)
+        }
+        try await work(lab)
+    }
+
+    private static func removeTree(_ path: String) {
+        for name in ["subnet"] { unlink("\(path)/state/\(name)") }
+        if let claims = opendir("\(path)/claims") {
+            while let entry = readdir(claims) {
+                let name = withUnsafeBytes(of: entry.pointee.d_name) {
+                    String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
+                }
+                unlink("\(path)/claims/\(name)")
+            }
+            closedir(claims)
+        }
+        for folder in ["/state", "/claims", ""] { rmdir(path + folder) }
+    }
+
+    var configuration: HostNetworkConfiguration {
+        HostNetworkConfiguration(
+            directory: directory + "/state", nameServers: [NetworkLab.internetAddress], pooledSlots: 0,
+            claims: directory + "/claims", hostNamespace: host)
+    }
+
+    func open(_ configuration: HostNetworkConfiguration? = nil) async throws -> HostNetwork {
+        try await HostNetwork.open(
+            configuration ?? self.configuration, logger: Logger(label: "lab") { _ in SwiftLogNoOpLogHandler() },
+            group: MultiThreadedEventLoopGroup.singleton)
+    }
+
+    /// A TCP socket that listens in a namespace of the lab.
+    func listen(on address: IPv4Address, _ port: UInt16, in namespace: Descriptor? = nil) async throws -> Descriptor {
+        try await thread.run(in: namespace ?? internet, .handOut) { try InetSocket.listening(address.bits, port) }
+    }
+
+    func datagrams(on address: IPv4Address, _ port: UInt16, in namespace: Descriptor? = nil) async throws -> Descriptor
+    {
+        try await thread.run(in: namespace ?? internet, .handOut) { try InetSocket.datagrams(address.bits, port) }
+    }
+
+    /// Names of the links at the host.
+    func links() async throws -> [String] {
+        try await thread.run(in: host, .handOut) { try NetworkLinks().all().map(\.name) }
+    }
+
+    /// Whether real slots can be made here.
+    static let isPossible: Bool = {
+        guard geteuid() == 0, (try? Nftables.load()) != nil else { return false }
+        return access("/dev/net/tun", R_OK | W_OK) == 0
+    }()
+
+    static let need: Comment = "needs root, /dev/net/tun and libnftables"
+}

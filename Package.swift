@@ -96,13 +96,17 @@ let package = Package(
         room(
             "Node",
             [
-                "SandboxEngine", "SandboxModel", "ImageStore", "HostNetwork", "LinuxSystem", "CLinux", "GuestClient", "GuestProtocol",
+                "SandboxEngine", "SandboxModel", "ImageStore", "HostNetwork", "LinuxSystem", "CLinux", "GuestClient",
+                "GuestProtocol",
                 .nioPosix, .logging, .metrics, .lifecycle,
             ]),
         room("ControlStore", ["SandboxModel", "LinuxSystem", .grdb, .crypto]),
         room("ControlPlane", ["Node", "ControlStore", "MartletAPI", .logging, .metrics, .lifecycle, .crypto]),
         room("MartletAPI", ["SandboxModel"]),
-        room("Server", ["ControlPlane", "MartletAPI", .hummingbird, .httpTypes, .metrics, .logging, .lifecycle]),
+        room("E2BProtocol", [.crypto]),
+        room(
+            "Server",
+            ["ControlPlane", "MartletAPI", "E2BProtocol", .hummingbird, .httpTypes, .metrics, .logging, .lifecycle]),
         room("MartletClient", ["MartletAPI", "SandboxModel", .asyncHTTPClient, .nioCore, .nioHTTP1]),
         room(
             "MartletBench",
@@ -114,7 +118,8 @@ let package = Package(
             "MartletCommands",
             [
                 "MartletClient", "MartletAPI", "MartletBench", "Server", "ControlPlane", "ControlStore", "Node",
-                "HostNetwork", "QEMUEngine", "SandboxEngine", "SandboxModel", "GuestProtocol", "ImageStore", "LinuxSystem", "CLinux",
+                "HostNetwork", "QEMUEngine", "SandboxEngine", "SandboxModel", "GuestProtocol", "ImageStore",
+                "LinuxSystem", "CLinux",
                 .arguments, .logging, .metrics, .lifecycle, .unixSignals, .nioCore, .nioPosix,
             ]),
         .executableTarget(name: "martlet", dependencies: ["MartletCommands"], swiftSettings: settings),
@@ -139,7 +144,8 @@ let package = Package(
         tests(
             "NodeTests",
             [
-                "Node", "HostNetwork", "QEMUEngine", "SandboxEngine", "ImageStore", "GuestClient", "GuestProtocol", "SandboxModel",
+                "Node", "HostNetwork", "QEMUEngine", "SandboxEngine", "ImageStore", "GuestClient", "GuestProtocol",
+                "SandboxModel",
                 "LinuxSystem", .nioCore, .nioPosix, .lifecycle, .logging,
             ]),
         tests(
@@ -150,6 +156,7 @@ let package = Package(
         tests("ImageStoreTests", ["ImageStore", "SandboxModel", "LinuxSystem", .logging]),
         tests("SandboxModelTests", ["SandboxModel"]),
         tests("MartletAPITests", ["MartletAPI", "SandboxModel"]),
+        tests("E2BProtocolTests", ["E2BProtocol"]),
         tests(
             "MartletBenchTests",
             [

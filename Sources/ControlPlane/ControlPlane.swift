@@ -17,6 +17,7 @@ package final class ControlPlane: Service {
     package let templates: Templates
     package let host: Host
     package let keys: Keys
+    package let accessTokens: AccessTokens
     private let reaper: Reaper
     private let maintenance: Maintenance
     private let node: any NodeService
@@ -24,12 +25,15 @@ package final class ControlPlane: Service {
 
     /// Builds the control plane and makes its record agree with what the node really runs.
     ///
-    /// - Parameter keyFile: where the first start leaves its API key; nil makes none.
+    /// - Parameters:
+    ///   - keyFile: where the first start leaves its API key; nil makes none.
+    ///   - accessKeyFile: what the tokens of sandboxes are made with; nil for a key that ends with this value.
     /// - Throws: what the store throws.
     package static func start(
         configuration: ControlPlaneConfiguration, store: any DurableStore, node: any NodeService, keyFile: String?,
-        logger: Logger
+        accessKeyFile: String? = nil, logger: Logger
     ) async throws -> ControlPlane {
+        let accessTokens = try accessKeyFile.map { try AccessTokens(keyFile: $0) } ?? AccessTokens()
         let keys = try await Keys.load(store: store)
         if let keyFile, try await keys.ensureKeyFile(at: keyFile) {
             logger.notice("API key made", metadata: ["path": "\(keyFile)"])
@@ -43,16 +47,18 @@ package final class ControlPlane: Service {
             events: events, logger: logger)
         try await reconciliation.run()
         return ControlPlane(
-            configuration: configuration, store: store, node: node, keys: keys, index: index, shelf: shelf,
-            networks: networks, events: events, logger: logger)
+            configuration: configuration, store: store, node: node, keys: keys, accessTokens: accessTokens,
+            index: index, shelf: shelf, networks: networks, events: events, logger: logger)
     }
 
     private init(
         configuration: ControlPlaneConfiguration, store: any DurableStore, node: any NodeService, keys: Keys,
-        index: SandboxIndex, shelf: SnapshotShelf, networks: Networks, events: Events, logger: Logger
+        accessTokens: AccessTokens, index: SandboxIndex, shelf: SnapshotShelf, networks: Networks, events: Events,
+        logger: Logger
     ) {
         self.node = node
         self.keys = keys
+        self.accessTokens = accessTokens
         self.events = events
         self.logger = logger
         sandboxes = Sandboxes(

@@ -3,5 +3,5 @@ import SandboxModel
 
 extension Timestamp {
     /// The host's wall clock.
-    static var now: Timestamp { Timestamp(milliseconds: Clocks.realtimeMilliseconds) }
+    package static var now: Timestamp { Timestamp(milliseconds: Clocks.realtimeMilliseconds) }
 }

@@ -33,4 +33,6 @@ public struct DataDirectory: Sendable, Hashable {
     public var socket: String { path + "/api.sock" }
     /// The API key made at the first start, readable by that user only.
     public var keyFile: String { path + "/api-key" }
+    /// What the tokens of single sandboxes are made with.
+    public var accessKeyFile: String { path + "/access-key" }
 }

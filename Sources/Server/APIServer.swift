@@ -1,6 +1,7 @@
 import ControlPlane
 import Hummingbird
 import Logging
+import SandboxModel
 import ServiceLifecycle
 
 /// The HTTP API: routes on listeners.
@@ -19,6 +20,8 @@ package struct APIServer: Sendable {
     let controlPlane: ControlPlane
     let metrics: PrometheusMetrics
     let logger: Logger
+    /// One for all listeners: it remembers what its clients do.
+    let envd: Envd
 
     package init(
         configuration: ServerConfiguration, controlPlane: ControlPlane, metrics: PrometheusMetrics, logger: Logger
@@ -27,6 +30,7 @@ package struct APIServer: Sendable {
         self.controlPlane = controlPlane
         self.metrics = metrics
         self.logger = logger
+        envd = Envd(controlPlane: controlPlane, heartbeat: configuration.heartbeat)
     }
 
     /// One service per listener. Each ends within `configuration.drain` and a moment after graceful shutdown began.
@@ -56,19 +60,34 @@ package struct APIServer: Sendable {
     /// Every route, under one way of telling who asks.
     func router(authenticator: Authenticator) -> Router<APIContext> {
         let endpoints = endpoints
+        let foreign = foreignEndpoints
         let router = Router(context: APIContext.self)
-        router.add(middleware: RequestMiddleware(endpoints: endpoints))
-        for endpoint in endpoints {
-            router.on(RouterPath(endpoint.path), method: endpoint.method) { request, context in
+        router.add(middleware: RequestMiddleware(endpoints: endpoints + foreign))
+        router.add(middleware: SandboxFrontDoor(envd: envd))
+        for endpoint in foreign { add(endpoint, to: router, authenticator: authenticator, isForeign: true) }
+        for endpoint in endpoints { add(endpoint, to: router, authenticator: authenticator, isForeign: false) }
+        return router
+    }
+
+    /// - Parameter isForeign: failures are told in the shape of E2B's API, that of a missing key among them.
+    private func add(
+        _ endpoint: Endpoint, to router: Router<APIContext>, authenticator: Authenticator, isForeign: Bool
+    ) {
+        router.on(RouterPath(endpoint.path), method: endpoint.method) { request, context in
+            do {
                 let caller = endpoint.isOpen ? nil : try authenticator.caller(of: request)
                 let call = APICall(
                     request: request, context: context, caller: caller ?? .anonymous, heartbeat: configuration.heartbeat
                 )
                 return try await endpoint.handler(call)
+            } catch let error as MartletError where isForeign {
+                return E2BErrors.response(E2BErrors.control(error))
             }
         }
-        return router
     }
+
+    /// What is offered beside our own API, by another's contract: not in `api/openapi.yaml`.
+    var foreignEndpoints: [Endpoint] { E2BControl(controlPlane: controlPlane).endpoints }
 
     /// What the API offers.
     var endpoints: [Endpoint] {

@@ -17,14 +17,7 @@ package struct Processes: Sendable {
     package func start(
         _ sandbox: String, _ request: StartProcessRequest, caller: Caller
     ) async throws -> ProcessResource {
-        var message = try CommandCheck.process(
-            cmd: request.cmd, cwd: request.cwd, env: request.env, user: request.user)
-        message.takesInput = request.stdin ?? (request.pty != nil)
-        message.terminal = try request.pty.map { size throws(MartletError) in
-            try Processes.terminal(size, field: "pty")
-        }
-        message.timeoutMilliseconds = try CommandCheck.milliseconds(request.timeoutSeconds ?? 0, allowsZero: true)
-        message.replayBytes = try Processes.replayBytes(request.replayBytes ?? 1 << 20)
+        var message = try Processes.message(of: request)
         message.attach = .exitOnly
         let (id, guest) = try await sandboxes.guest(of: sandbox, caller: caller)
         do {
@@ -35,6 +28,38 @@ package struct Processes: Sendable {
         } catch {
             throw Processes.startFailure(error)
         }
+    }
+
+    /// Starts a process and follows it from its first byte; it waits for a follower that is slow, and goes on when the
+    /// follower lets go.
+    ///
+    /// - Throws: as `start`.
+    package func startFollowed(
+        _ sandbox: String, _ request: StartProcessRequest, caller: Caller
+    ) async throws -> GuestProcess {
+        var message = try Processes.message(of: request)
+        message.attach = .lossless
+        let (id, guest) = try await sandboxes.guest(of: sandbox, caller: caller)
+        do {
+            let process = try await guest.start(message)
+            events.note(
+                id, "process", "started", ["pid": "\(process.pid)", "command": message.arguments[0].printable])
+            return process
+        } catch {
+            throw Processes.startFailure(error)
+        }
+    }
+
+    private static func message(of request: StartProcessRequest) throws(MartletError) -> StartProcess {
+        var message = try CommandCheck.process(
+            cmd: request.cmd, cwd: request.cwd, env: request.env, user: request.user)
+        message.takesInput = request.stdin ?? (request.pty != nil)
+        message.terminal = try request.pty.map { size throws(MartletError) in
+            try Processes.terminal(size, field: "pty")
+        }
+        message.timeoutMilliseconds = try CommandCheck.milliseconds(request.timeoutSeconds ?? 0, allowsZero: true)
+        message.replayBytes = try Processes.replayBytes(request.replayBytes ?? 1 << 20)
+        return message
     }
 
     /// Every process that was started through the API and is remembered.

@@ -40,7 +40,7 @@ struct ServeComposition: Sendable {
         try await node.recover()
         let plane = try await ControlPlane.start(
             configuration: ControlPlaneConfiguration(version: MartletVersion.number), store: store, node: node,
-            keyFile: data.keyFile, logger: logger)
+            keyFile: data.keyFile, accessKeyFile: data.accessKeyFile, logger: logger)
         let configuration = serverConfiguration(logger)
         let announcement = Announcement(data: data, ready: ready, locks: locks, logger: logger)
         let server = APIServer(configuration: configuration, controlPlane: plane, metrics: metrics, logger: logger)

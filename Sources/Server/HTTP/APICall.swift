@@ -42,7 +42,7 @@ struct APICall: Sendable {
     /// The whole body, up to 1 MiB.
     ///
     /// - Throws: `too_large`, `invalid_argument` for one that ended early.
-    private func body() async throws -> [UInt8] {
+    func body() async throws -> [UInt8] {
         let limit = StrictJSON.maxBytes
         let announced = request.headers[.contentLength].flatMap { Int($0) }
         func tooLarge() -> MartletError {

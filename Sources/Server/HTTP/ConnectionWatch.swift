@@ -37,7 +37,14 @@ struct ClientLeft: Error {}
 extension APICall {
     /// Does work that is of no use once the client has left: it is cancelled then.
     func whileClientStays<T: Sendable>(_ work: @escaping @Sendable () async throws -> T) async throws -> T {
-        let hasLeft = await ConnectionWatch.hasLeft(context.channel)
+        try await context.whileClientStays(work)
+    }
+}
+
+extension APIContext {
+    /// Does work that is of no use once the client has left: it is cancelled then.
+    func whileClientStays<T: Sendable>(_ work: @escaping @Sendable () async throws -> T) async throws -> T {
+        let hasLeft = await ConnectionWatch.hasLeft(channel)
         return try await withThrowingTaskGroup(of: T.self) { group in
             group.addTask { try await work() }
             group.addTask {

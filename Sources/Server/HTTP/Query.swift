@@ -55,7 +55,8 @@ struct Query: Sendable {
         }
     }
 
-    private static func decoded(_ text: Substring.UTF8View) -> String? {
+    /// Form-decoded; nil for what is not UTF-8, percent-encoded.
+    static func decoded(_ text: Substring.UTF8View) -> String? {
         var bytes: [UInt8] = []
         var index = text.startIndex
         while index < text.endIndex {

@@ -183,8 +183,8 @@ let package = Package(
         tests(
             "MartletCommandsTests",
             [
-                "MartletCommands", "MartletClient", "MartletAPI", "SandboxModel", "LinuxSystem", "martlet", .arguments,
-                .logging,
+                "MartletCommands", "MartletClient", "MartletAPI", "HostNetwork", "SandboxModel", "LinuxSystem", "martlet",
+                .arguments, .logging,
             ]),
     ]
 )

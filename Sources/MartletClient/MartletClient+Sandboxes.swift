@@ -73,8 +73,11 @@ extension MartletClient {
         return Array(body.readableBytesView)
     }
 
-    /// What happens to a sandbox, from its beginning, as it happens.
-    public func events(_ id: String) -> APIEventStream<SandboxEvent> {
-        APIEventStream(transport, APICall(.GET, "v1", "sandboxes", id, "events"))
+    /// What happened to a sandbox, from its beginning, and then what happens until it is gone.
+    ///
+    /// - Parameter follow: false ends with what has happened so far.
+    public func events(_ id: String, follow: Bool = true) -> APIEventStream<SandboxEvent> {
+        APIEventStream(
+            transport, APICall(.GET, "v1", "sandboxes", id, "events", query: [("follow", follow ? nil : "false")]))
     }
 }

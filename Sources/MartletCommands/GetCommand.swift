@@ -39,6 +39,10 @@ struct GetCommand: AsyncParsableCommand {
             let stored = Format.bytes(capture.memoryBytes &+ capture.diskBytes)
             facts.append(("capture", "held for \(Format.milliseconds(capture.pauseMilliseconds)), \(stored) stored"))
         }
+        if let network = sandbox.network { facts += NetworkText.facts(network, most: 8) }
+        for secret in sandbox.secrets ?? [] {
+            facts.append(("secret \(secret.name)", "to " + secret.hosts.map(\.description).joined(separator: ", ")))
+        }
         for (key, value) in sandbox.metadata.sorted(by: { $0.key < $1.key }) {
             facts.append(("metadata \(key)", value))
         }

@@ -1,10 +1,12 @@
 import ArgumentParser
+import MartletAPI
 import MartletClient
 
 /// Shows a sandbox's console.
 struct LogsCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "logs", abstract: "Show what a sandbox's kernel and agent wrote on its console.")
+        commandName: "logs", abstract: "Show a sandbox's console, or what its network refused.",
+        discussion: "The console is what its kernel and agent wrote.")
 
     @Argument(help: "Id or name of the sandbox.")
     var sandbox: String
@@ -12,7 +14,18 @@ struct LogsCommand: AsyncParsableCommand {
     @Flag(name: [.short, .long], help: "Go on showing what comes.")
     var follow = false
 
+    @Flag(name: .long, help: "Show refused connections and look-ups instead of the console.")
+    var network = false
+
+    @Option(name: [.customShort("o"), .customLong("output")], help: "With --network: a table for people, or JSON.")
+    var format: OutputFormat?
+
+    func validate() throws {
+        guard network || format == nil else { throw ValidationError("--output is for --network") }
+    }
+
     func run() async throws {
+        if network { return try await showDenials() }
         try await Session.with { client in
             var shown = ConsoleTail()
             repeat {
@@ -22,6 +35,25 @@ struct LogsCommand: AsyncParsableCommand {
                 // The console is a file of the host's that the API hands out as it is; there is no event to wait for.
                 if follow { try await Task.sleep(for: .milliseconds(500)) }
             } while follow
+        }
+    }
+
+    /// A line for each; with JSON, one list of all of them, or an object a line as they come.
+    private func showDenials() async throws {
+        try await Session.with { client in
+            let isJSON = format == .json
+            if !isJSON { Console.print(DenialText.header) }
+            var all: [SandboxEvent] = []
+            for try await event in client.events(sandbox, follow: follow) where event.kind == DenialText.kind {
+                if !isJSON {
+                    Console.print(DenialText.line(event))
+                } else if follow {
+                    Console.print(try DenialText.json(event))
+                } else {
+                    all.append(event)
+                }
+            }
+            if isJSON, !follow { Console.print(try JSONText.of(all)) }
         }
     }
 

@@ -24,6 +24,7 @@ struct MartletCommand: AsyncParsableCommand {
                     PauseCommand.self, ResumeCommand.self, SnapshotCommand.self, ForkCommand.self, RewindCommand.self,
                     TreeCommand.self,
                 ]),
+            CommandGroup(name: "Networks", subcommands: [NetworkCommand.self]),
             CommandGroup(name: "Templates", subcommands: [TemplateCommand.self]),
             CommandGroup(
                 name: "This machine",

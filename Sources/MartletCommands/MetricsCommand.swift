@@ -1,6 +1,7 @@
 import ArgumentParser
 import MartletAPI
 import MartletClient
+import SandboxModel
 
 /// Shows what a sandbox uses.
 struct MetricsCommand: AsyncParsableCommand {
@@ -20,7 +21,7 @@ struct MetricsCommand: AsyncParsableCommand {
     static func text(_ metrics: SandboxMetrics) -> String {
         let busy = metrics.cpuUserMilliseconds + metrics.cpuSystemMilliseconds
         let used = metrics.memoryTotalBytes - min(metrics.memoryTotalBytes, metrics.memoryAvailableBytes)
-        return FactTable.text([
+        var facts = [
             ("up", Format.milliseconds(Double(metrics.uptimeMilliseconds))),
             ("cpu", "\(Format.milliseconds(Double(busy))) busy, load \(Format.decimal(metrics.loadAverage, 2))"),
             ("processes", "\(metrics.processes)"),
@@ -39,6 +40,15 @@ struct MetricsCommand: AsyncParsableCommand {
                 "network",
                 "\(Format.bytes(metrics.networkReceivedBytes)) received, \(Format.bytes(metrics.networkSentBytes)) sent"
             ),
-        ])
+        ]
+        if let host = metrics.network {
+            facts.append(
+                (
+                    "host network",
+                    "\(Format.bytes(host.receivedBytes)) received, \(Format.bytes(host.sentBytes)) sent, "
+                        + "\(host.denied) times refused"
+                ))
+        }
+        return FactTable.text(facts)
     }
 }

@@ -33,6 +33,9 @@ struct RunCommand: AsyncParsableCommand {
         if try CommandWords.parse(command, of: Self.self).isEmpty, !UserTerminal.isInteractive {
             throw ValidationError("Missing command: martlet run -- command")
         }
+        guard !sandboxOptions.secrets.takesStandardInput, sandboxOptions.network.policy != "-" else {
+            throw ValidationError("Standard input is the program's; take the secret or policy from a file")
+        }
     }
 
     func run() async throws {

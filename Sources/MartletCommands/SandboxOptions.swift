@@ -37,13 +37,17 @@ struct SandboxOptions: ParsableArguments {
     @Option(name: .long, help: "What becomes of it when its time is over: kill or pause.")
     var onTimeout: TimeoutAction?
 
+    @OptionGroup var network: NetworkOptions
+    @OptionGroup var secrets: SecretOptions
+
     /// What creates the sandbox.
     func request(timeout: Int?, environment: [String: String]? = nil) throws -> CreateSandboxRequest {
         CreateSandboxRequest(
             template: template, name: name, timeoutSeconds: timeout, cpus: cpus, memoryMiB: memory?.count,
             diskMiB: disk?.count, env: environment, metadata: try metadata.labels(),
             isolation: isolation, fromSnapshot: fromSnapshot, inheritEnv: inheritEnv ? true : nil,
-            onTimeout: onTimeout, record: record ? true : nil)
+            onTimeout: onTimeout, record: record ? true : nil, network: try network.networkPolicy(),
+            secrets: try secrets.secrets())
     }
 }
 

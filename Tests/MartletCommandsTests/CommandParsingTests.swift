@@ -76,6 +76,7 @@ import Testing
         let contract = [
             "run", "create", "exec", "shell", "ls", "get", "cp", "rm", "template", "logs", "metrics", "serve", "env",
             "doctor", "version", "completion", "pause", "resume", "snapshot", "fork", "tree", "rewind",
+            "network",
         ]
         #expect(Set(contract).subtracting(words).isEmpty)
     }

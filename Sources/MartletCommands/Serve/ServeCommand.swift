@@ -12,7 +12,10 @@ struct ServeCommand: AsyncParsableCommand {
             SIGTERM or SIGINT ends it orderly; sandboxes go on and the next daemon takes them over, unless
             --stop-sandboxes was given. A second signal ends it at once. Every option can be given as an environment
             variable: MARTLET_DATA, MARTLET_LISTEN, MARTLET_IMAGES, MARTLET_TEMPLATES, MARTLET_MAX_SANDBOXES,
-            MARTLET_POOL_SHELLS, MARTLET_POOL_WARM, MARTLET_NO_POOL, MARTLET_LOG_FORMAT, MARTLET_LOG_LEVEL.
+            MARTLET_POOL_SHELLS, MARTLET_POOL_WARM, MARTLET_NO_POOL, MARTLET_LOG_FORMAT, MARTLET_LOG_LEVEL,
+            MARTLET_NETWORK_SUBNET, MARTLET_NETWORK_OPEN and MARTLET_NETWORK_DNS (several with blanks between),
+            MARTLET_NETWORK_DEFAULT, MARTLET_NO_NETWORK, MARTLET_NETWORK_ROUTED, MARTLET_NETWORK_POOL,
+            MARTLET_NETWORK_TRUST_ROOTS. Secrets may be read from variables named MARTLET_SECRET_*.
             """)
 
     @Option(name: .long, help: "Directory for everything it keeps (/var/lib/martlet, or ~/.local/share/martlet).")
@@ -47,6 +50,8 @@ struct ServeCommand: AsyncParsableCommand {
 
     @Flag(name: .long, help: "Never use KVM.")
     var noKvm = false
+
+    @OptionGroup var network: NetworkServeOptions
 
     @Option(name: .long, help: "text or json (text on a terminal, else json).")
     var logFormat: LogFormat?

@@ -39,8 +39,8 @@ struct ServeComposition: Sendable {
         let node = try makeNode(network, logger)
         try await node.recover()
         let plane = try await ControlPlane.start(
-            configuration: ControlPlaneConfiguration(version: MartletVersion.number), store: store, node: node,
-            keyFile: data.keyFile, accessKeyFile: data.accessKeyFile, logger: logger)
+            configuration: planeConfiguration, store: store, node: node, keyFile: data.keyFile,
+            accessKeyFile: data.accessKeyFile, logger: logger)
         let configuration = serverConfiguration(logger)
         let announcement = Announcement(data: data, ready: ready, locks: locks, logger: logger)
         let server = APIServer(configuration: configuration, controlPlane: plane, metrics: metrics, logger: logger)
@@ -61,6 +61,13 @@ struct ServeComposition: Sendable {
         logger.notice("daemon ended", metadata: ["sandboxes": settings.stopsSandboxes ? "ended" : "go on"])
     }
 
+    private var planeConfiguration: ControlPlaneConfiguration {
+        var configuration = ControlPlaneConfiguration(version: MartletVersion.number)
+        configuration.defaultNetwork = NetworkPolicy(mode: settings.network.defaultMode)
+        configuration.secretVariables = settings.network.secretVariables
+        return configuration
+    }
+
     private func makeDirectories() throws {
         let data = settings.data
         for path in [data.node, data.qemu, data.network] where mkdir(path, 0o700) != 0 && errno != EEXIST {
@@ -72,13 +79,19 @@ struct ServeComposition: Sendable {
     ///
     /// - Throws: what is wrong with the settings, rather than with the host.
     private func openNetwork(_ logger: Logger) async throws -> Result<HostNetwork, MartletError> {
+        guard settings.network.isEnabled else {
+            return .failure(MartletError(.unsupported, "network: the daemon was started with --no-network"))
+        }
         do {
             return .success(
                 try await HostNetwork.open(
-                    HostNetworkConfiguration(directory: settings.data.network), logger: logger,
+                    settings.network.configuration(directory: settings.data.network), logger: logger,
                     group: MultiThreadedEventLoopGroup.singleton))
         } catch let error as MartletError where error.code == .unsupported {
             logger.warning("sandboxes have no network", metadata: ["reason": "\(error.message)"])
+            if settings.network.defaultMode != .none {
+                logger.warning("sandboxes that do not ask for network mode none cannot be made")
+            }
             return .failure(error)
         }
     }

@@ -18,6 +18,7 @@ struct ServeSettings: Sendable {
     var poolWarm: Int
     var stopsSandboxes: Bool
     var allowsKVM: Bool
+    var network: NetworkSettings
     var logFormat: LogFormat
     var logLevel: Logger.Level
 
@@ -44,6 +45,7 @@ struct ServeSettings: Sendable {
         poolEnabled = !command.noPool && !given.flag("MARTLET_NO_POOL")
         stopsSandboxes = command.stopSandboxes || given.flag("MARTLET_STOP_SANDBOXES")
         allowsKVM = !command.noKvm && !given.flag("MARTLET_NO_KVM")
+        network = try NetworkSettings(command.network, environment: environment)
         logFormat =
             try command.logFormat ?? given.choice("MARTLET_LOG_FORMAT") ?? (Console.errorIsTerminal ? .text : .json)
         let level: LogLevel = try command.logLevel ?? given.choice("MARTLET_LOG_LEVEL") ?? .info

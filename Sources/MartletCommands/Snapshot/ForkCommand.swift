@@ -33,6 +33,11 @@ struct ForkCommand: AsyncParsableCommand {
     @Option(name: .long, help: "How long they live, such as 10m or 2h.")
     var timeout: SecondsArgument?
 
+    @Flag(name: .long, help: "They have the source's secrets too.")
+    var inheritSecrets = false
+
+    @OptionGroup var network: NetworkOptions
+    @OptionGroup var secrets: SecretOptions
     @OptionGroup var output: OutputOptions
 
     func validate() throws {
@@ -44,7 +49,9 @@ struct ForkCommand: AsyncParsableCommand {
     func request() throws -> ForkSandboxRequest {
         ForkSandboxRequest(
             count: count, timeoutSeconds: timeout.map { Int($0.seconds.rounded(.up)) }, metadata: try metadata.labels(),
-            env: variables.resolved(), inheritEnv: inheritEnv ? true : nil, at: at)
+            env: variables.resolved(), inheritEnv: inheritEnv ? true : nil, at: at,
+            network: try network.networkPolicy(), secrets: try secrets.secrets(),
+            inheritSecrets: inheritSecrets ? true : nil)
     }
 
     func run() async throws {
@@ -82,9 +89,12 @@ struct ForkCommand: AsyncParsableCommand {
         guard at == nil else {
             throw MartletError(.invalidArgument, "fork: \(source): --at is for sandboxes; this is a snapshot")
         }
+        guard request.inheritSecrets == nil else {
+            throw MartletError(.invalidArgument, "fork: \(source): a snapshot holds no secrets to inherit")
+        }
         let children = ForkSnapshotRequest(
             count: request.count, timeoutSeconds: request.timeoutSeconds, metadata: request.metadata, env: request.env,
-            inheritEnv: request.inheritEnv)
+            inheritEnv: request.inheritEnv, network: request.network, secrets: request.secrets)
         do {
             return try await client.forkSnapshot(source, children)
         } catch let error as MartletError where error.code == .notFound && SnapshotID(rawValue: source) == nil {

@@ -252,9 +252,11 @@ package actor HostNetwork: Service {
         await close()
     }
 
-    /// Removes the slots kept ready, and the host's rules if no sandbox is left that they guard.
+    /// Removes the slots kept ready, and the host's rules if no sandbox is left that they guard. Slots of sandboxes that
+    /// go on are let go of for the next daemon.
     private func close() async {
         isStopping = true
+        for slot in used.values { await slot.giveBack() }
         let slots = ready
         ready = []
         await withDiscardingTaskGroup { group in

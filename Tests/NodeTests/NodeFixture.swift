@@ -93,11 +93,13 @@ struct NodeFixture {
     /// - Parameter stopsSandboxes: false leaves them running for the next node, as when a daemon is ended.
     static func live(
         in directory: String, pool: PoolConfiguration = PoolConfiguration(isEnabled: false), maxSandboxes: Int = 16,
-        stopsSandboxes: Bool = true, _ body: @escaping @Sendable (NodeFixture) async throws -> Void
+        stopsSandboxes: Bool = true, network: HostNetwork? = nil,
+        _ body: @escaping @Sendable (NodeFixture) async throws -> Void
     ) async throws {
         let node = try makeNode(
-            in: directory, pool: pool, maxSandboxes: maxSandboxes, stopsSandboxes: stopsSandboxes)
-        let group = ServiceGroup(services: [node], logger: Logger(label: "test"))
+            in: directory, pool: pool, maxSandboxes: maxSandboxes, stopsSandboxes: stopsSandboxes, network: network)
+        let services: [any Service] = (network.map { [$0] } ?? []) + [node]
+        let group = ServiceGroup(services: services, logger: Logger(label: "test"))
         try await withThrowingTaskGroup(of: Void.self) { tasks in
             tasks.addTask { try await group.run() }
             let outcome: Result<Void, any Error>

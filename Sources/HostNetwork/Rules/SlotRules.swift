@@ -95,6 +95,8 @@ enum SlotRules {
                 [
                     "type filter hook output priority 0; policy drop;",
                     "oifname \"\(tap)\" ct direction reply ct state established,related accept",
+                    // What ends a connection nobody here knows, as of a guest that goes on in another slot.
+                    "oifname \"\(tap)\" ct state invalid tcp flags & (syn | rst) == rst accept",
                     "meta mark != \(hex(daemonMark)) drop",
                     "oifname != \"\(uplink)\" drop",
                     "ip daddr { \(facts.subnet), \(gatewayNetwork) } drop",

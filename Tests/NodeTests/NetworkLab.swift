@@ -1,0 +1,1 @@
+../HostNetworkTests/NetworkLab.swift

@@ -16,10 +16,10 @@ func room(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
     .target(name: name, dependencies: dependencies, swiftSettings: settings)
 }
 
-func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+func tests(_ name: String, _ dependencies: [Target.Dependency], exclude: [String] = []) -> Target {
     // Not optimised: Swift 6.3.1 crashes while it splits some of the tests' larger coroutines.
     .testTarget(
-        name: name, dependencies: dependencies,
+        name: name, dependencies: dependencies, exclude: exclude,
         swiftSettings: settings + [.unsafeFlags(["-Onone"], .when(configuration: .release))])
 }
 
@@ -139,8 +139,8 @@ let package = Package(
             "HostNetworkTests",
             [
                 "HostNetwork", "SandboxModel", "LinuxSystem", "CLinux", .nioCore, .nioPosix, .nioHTTP1, .nioSSL, .x509,
-                .asn1, .crypto, .logging,
-            ]),
+                .asn1, .crypto, .logging, .lifecycle,
+            ], exclude: ["Fixtures"]),
         tests(
             "NodeTests",
             [
@@ -174,7 +174,8 @@ let package = Package(
             "ServerTests",
             [
                 "Server", "ControlPlane", "ControlStore", "Node", "HostNetwork", "GuestAgent", "GuestClient",
-                "GuestProtocol", "MartletAPI", "SandboxModel", "LinuxSystem", "CLinux", .nioCore, .nioPosix, .lifecycle, .logging,
+                "GuestProtocol", "MartletAPI", "SandboxModel", "LinuxSystem", "CLinux", .nioCore, .nioPosix, .lifecycle,
+                .logging,
                 .metrics, .httpTypes, .hummingbird, .hummingbirdTesting, .asyncHTTPClient, .yams,
             ]),
         tests(

@@ -14,6 +14,7 @@
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 // ---- Namespaces
@@ -35,6 +36,48 @@ int clinux_netns_of_process(pid_t pid) {
 }
 
 int clinux_name_thread(const char *name) { return prctl(PR_SET_NAME, name) < 0 ? -errno : 0; }
+
+// ---- Descriptors of a thread's own
+
+int clinux_own_descriptors(int keep) {
+    if (keep < 3) return -EINVAL;
+    if (unshare(CLONE_FILES) < 0) return -errno;
+    if (keep > 3 && syscall(SYS_close_range, 3, keep - 1, 0) < 0) return -errno;
+    return syscall(SYS_close_range, keep + 1, ~0u, 0) < 0 ? -errno : 0;
+}
+
+int clinux_send_descriptor(int channel, int fd) {
+    char byte = 0;
+    struct iovec part = {.iov_base = &byte, .iov_len = 1};
+    union { struct cmsghdr header; char room[CMSG_SPACE(sizeof fd)]; } control;
+    memset(&control, 0, sizeof control);
+    struct msghdr message = {
+        .msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+    control.header.cmsg_level = SOL_SOCKET;
+    control.header.cmsg_type = SCM_RIGHTS;
+    control.header.cmsg_len = CMSG_LEN(sizeof fd);
+    memcpy(CMSG_DATA(&control.header), &fd, sizeof fd);
+    while (sendmsg(channel, &message, MSG_NOSIGNAL) < 0)
+        if (errno != EINTR) return -errno;
+    return 0;
+}
+
+int clinux_receive_descriptor(int channel) {
+    char byte;
+    struct iovec part = {.iov_base = &byte, .iov_len = 1};
+    int fd = -1;
+    union { struct cmsghdr header; char room[CMSG_SPACE(sizeof fd)]; } control;
+    struct msghdr message = {
+        .msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+    ssize_t count;
+    while ((count = recvmsg(channel, &message, MSG_CMSG_CLOEXEC)) < 0)
+        if (errno != EINTR) return -errno;
+    if (count == 0) return -EPIPE;
+    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+    if (!header || header->cmsg_type != SCM_RIGHTS || header->cmsg_len != CMSG_LEN(sizeof fd)) return -EBADMSG;
+    memcpy(&fd, CMSG_DATA(header), sizeof fd);
+    return fd;
+}
 
 // ---- Taps
 

@@ -14,8 +14,8 @@ package actor HostNetwork: Service {
     private let pooledSlots: Int
     private let logger: Logger
     /// Slots that are nobody's, those given back last at the end, so that an address rests as long as it can.
-    private var free: ArraySlice<Int>
-    private var ready: ArraySlice<NetworkSlot> = []
+    private var free: Line<Int>
+    private var ready = Line<NetworkSlot>()
     private var used: [Int: NetworkSlot] = [:]
     /// Slots an earlier daemon has left, until they are adopted or removed.
     private var left: Set<Int>
@@ -51,7 +51,8 @@ package actor HostNetwork: Service {
             let blocked = BlockedAddresses(subnet: claim.subnet, opened: configuration.opened)
             step = "host rules"
             let trust = try await background.run(.handOut) {
-                try HostNetwork.prepareHost(configuration, claim, blocked, links, nftables, logger)
+                try HostNetwork.prepareHost(
+                    configuration, claim, blocked, links, nftables, home: background.home, logger)
                 return try UpstreamTrust.load(extraTrustRoots: configuration.extraTrustRoots)
             }
             let environment = ProxyEnvironment(
@@ -78,21 +79,21 @@ package actor HostNetwork: Service {
         self.pooledSlots = pooledSlots
         self.logger = logger
         left = Set(claim.left.keys)
-        free = ArraySlice((0..<claim.subnet.capacity).filter { claim.left[$0] == nil })
+        free = Line((0..<claim.subnet.capacity).filter { claim.left[$0] == nil })
         (wakes, wake) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1))
         wake.yield()
     }
 
     private static func prepareHost(
         _ configuration: HostNetworkConfiguration, _ claim: SubnetClaim, _ blocked: BlockedAddresses,
-        _ links: NetworkLinks, _ nftables: Nftables, _ logger: Logger
+        _ links: NetworkLinks, _ nftables: Nftables, home: Descriptor, _ logger: Logger
     ) throws {
         blocked.setHost(try HostUse(links).addresses)
         // Rules first: with them in place forwarding opens nothing for slots.
         try nftables.apply(
             HostRules.script(
                 subnet: claim.subnet, blocked: blocked.prefixes, opened: configuration.opened,
-                translates: configuration.translates))
+                translates: configuration.translates), in: home)
         if NetworkNamespace.parameter("ipv4/ip_forward") != "1" {
             try NetworkNamespace.set("ipv4/ip_forward", to: "1")
             logger.notice("forwarding of IPv4 switched on, for sandboxes that have a network")
@@ -106,7 +107,7 @@ package actor HostNetwork: Service {
     /// - Throws: `resource_exhausted` when all slots are taken.
     package func lease() async throws -> NetworkSlot {
         defer { wake.yield() }
-        if let slot = ready.popFirst() {
+        if let slot = ready.take() {
             used[slot.index] = slot
             return slot
         }
@@ -177,7 +178,7 @@ package actor HostNetwork: Service {
         var failure: any Error = MartletError(
             .resourceExhausted, "network: all \(tools.subnet.capacity) slots of \(tools.subnet) are taken")
         for _ in 0..<HostNetwork.mostAttempts {
-            guard let index = free.popFirst() else { break }
+            guard let index = free.take() else { break }
             do {
                 let builder = SlotBuilder(
                     subnet: tools.subnet, nftables: tools.nftables, host: tools.backgroundLinks)
@@ -257,8 +258,7 @@ package actor HostNetwork: Service {
     private func close() async {
         isStopping = true
         for slot in used.values { await slot.giveBack() }
-        let slots = ready
-        ready = []
+        let slots = ready.takeAll()
         await withDiscardingTaskGroup { group in
             for slot in slots {
                 group.addTask {
@@ -269,7 +269,8 @@ package actor HostNetwork: Service {
         }
         guard used.isEmpty, left.isEmpty else { return }
         let (nftables, subnet) = (tools.nftables, tools.subnet)
-        try? await tools.background.run(.background) { try nftables.apply(HostRules.removal(of: subnet)) }
+        let home = tools.background.home
+        try? await tools.background.run(.background) { try nftables.apply(HostRules.removal(of: subnet), in: home) }
     }
 }
 

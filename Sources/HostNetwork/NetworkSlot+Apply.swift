@@ -55,12 +55,14 @@ extension NetworkSlot {
     private func commit(_ rules: PolicyRules) async throws {
         let (current, hasForeignBase) = state.withLock { ($0.rules, $0.hasForeignBase) }
         if rules != current {
-            let script = (hasForeignBase ? SlotRules.script(tools.blocked.facts(of: address)) : "") + rules.script
+            let base = hasForeignBase ? SlotRules.script(tools.blocked.facts(of: address)) : ""
+            let limit = current?.maxConnections == rules.maxConnections ? "" : rules.limitScript
+            let script = base + rules.script + limit
             let nftables = tools.nftables
             state.withLock { $0.rules = nil }
-            let denied = try await tools.urgent.run(in: namespace, .handOut) {
+            let denied = try await tools.urgent.run(in: namespace, .handOut) { [namespace] in
                 let denied = hasForeignBase ? NetworkSlot.deniedPackets() : 0
-                try nftables.apply(script)
+                try nftables.apply(script, in: namespace)
                 return denied
             }
             state.withLock { state in

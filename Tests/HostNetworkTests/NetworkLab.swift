@@ -1,3 +1,4 @@
+import CLinux
 import Glibc
 import LinuxSystem
 import Logging
@@ -95,9 +96,53 @@ final class NetworkLab: Sendable {
         try await thread.run(in: namespace ?? internet, .handOut) { try InetSocket.datagrams(address.bits, port) }
     }
 
+    /// Who sent a datagram to a socket of the lab; waits for it.
+    func peer(of socket: Descriptor) async throws -> sockaddr_in {
+        try await thread.run(.background) {
+            guard clinux_poll_one(socket.number, Int16(POLLIN), 10_000) > 0 else {
+                throw SystemError("receive", "datagram", errno: ETIMEDOUT)
+            }
+            var peer = sockaddr_in()
+            var size = socklen_t(MemoryLayout<sockaddr_in>.size)
+            var bytes = [UInt8](repeating: 0, count: 2048)
+            let count = withUnsafeMutablePointer(to: &peer) { pointer in
+                pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                    recvfrom(socket.number, &bytes, bytes.count, 0, $0, &size)
+                }
+            }
+            try SystemError.check(count < 0 ? -Int(errno) : count, "receive", "datagram")
+            return peer
+        }
+    }
+
+    func send(_ socket: Descriptor, to peer: sockaddr_in, _ bytes: [UInt8]) async throws {
+        try await thread.run(.background) {
+            var peer = peer
+            let count = withUnsafePointer(to: &peer) { pointer in
+                pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                    sendto(socket.number, bytes, bytes.count, 0, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
+                }
+            }
+            try SystemError.check(count < 0 ? -Int(errno) : count, "send", "datagram")
+        }
+    }
+
     /// Names of the links at the host.
     func links() async throws -> [String] {
         try await thread.run(in: host, .handOut) { try NetworkLinks().all().map(\.name) }
+    }
+
+    /// Names of the host's tables of rules.
+    func tables() async throws -> [String] {
+        let text = try await nft("list tables")
+        return text.split(separator: "\n").map(String.init)
+    }
+
+    /// What nft answers in a namespace of the lab.
+    func nft(_ command: String, in namespace: Descriptor? = nil) async throws -> String {
+        let nftables = try Nftables.load()
+        let place = namespace ?? host
+        return try await thread.run(.handOut) { try nftables.query(command, in: place) }
     }
 
     /// Whether real slots can be made here.

@@ -20,6 +20,13 @@ int clinux_netns_of_process(pid_t pid);
 // Names the calling thread for ps(1) and debuggers; 15 bytes at most.
 int clinux_name_thread(const char *name);
 
+// ---- Descriptors of a thread's own
+// Gives the calling thread a table of descriptors of its own, in which only the first three and `keep` are open.
+int clinux_own_descriptors(int keep);
+// Passes a descriptor through a unix socket, between tables or processes (unix(7), SCM_RIGHTS).
+int clinux_send_descriptor(int channel, int fd);
+int clinux_receive_descriptor(int channel);
+
 // ---- Links (rtnetlink)
 #define CLINUX_MAC 6
 #define CLINUX_LINK_NAME 16

@@ -39,6 +39,7 @@ struct LoggedPacket: Equatable {
         var prefix: String?
         var ethertype: UInt16?
         var payload: Bytes?
+        var isTagged = false
         while rest.count >= 4 {
             let length = Int(rest.littleEndian16(0))
             guard length >= 4, length <= rest.count else { break }
@@ -47,14 +48,15 @@ struct LoggedPacket: Equatable {
             case 1 where value.count >= 2: ethertype = value.bigEndian16(0)  // NFULA_PACKET_HDR
             case 9: payload = value  // NFULA_PAYLOAD
             case 10: prefix = value.text  // NFULA_PREFIX
+            case 20: isTagged = true  // NFULA_VLAN
             default: break
             }
             rest = rest.dropping((length + 3) & ~3)
         }
         guard let prefix, !prefix.isEmpty else { return nil }
         rule = prefix
-        transport = ethertype.map(LoggedPacket.name(ofEthertype:)) ?? "unknown"
-        guard let payload, let ethertype else { return }
+        transport = isTagged ? "vlan" : ethertype.map(LoggedPacket.name(ofEthertype:)) ?? "unknown"
+        guard let payload, let ethertype, !isTagged else { return }
         switch ethertype {
         case 0x0800: readIPv4(payload)
         case 0x0806: readARP(payload)

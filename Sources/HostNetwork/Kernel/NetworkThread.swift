@@ -82,8 +82,8 @@ private final class ThreadStart: Sendable {
 /// Jobs in two lines, for one thread to take.
 private final class JobQueue: Sendable {
     private struct Lines {
-        var urgent: ArraySlice<@Sendable () -> Void> = []
-        var others: ArraySlice<@Sendable () -> Void> = []
+        var urgent = Line<@Sendable () -> Void>()
+        var others = Line<@Sendable () -> Void>()
         var isClosed = false
     }
 
@@ -119,8 +119,8 @@ private final class JobQueue: Sendable {
         while true {
             while sem_wait(count) != 0 {}
             let (job, isOver) = lines.withLock { lines -> ((@Sendable () -> Void)?, Bool) in
-                if let job = lines.urgent.popFirst() { return (job, false) }
-                if let job = lines.others.popFirst() { return (job, false) }
+                if let job = lines.urgent.take() { return (job, false) }
+                if let job = lines.others.take() { return (job, false) }
                 return (nil, lines.isClosed)
             }
             if let job { return job }

@@ -1,9 +1,13 @@
+import CLinux
 import Glibc
+import LinuxSystem
 import Synchronization
 
 /// The library behind `nft`, loaded when it is first needed, so that the program starts where it is not installed.
 ///
-/// Rules go to the network namespace of the calling thread; a transaction takes effect as a whole or not at all.
+/// A transaction takes effect as a whole or not at all. All run on one thread, which has a table of descriptors of its
+/// own: the library waits for the kernel with select(2), which cannot count beyond 1024, and ends the program when the
+/// socket it got has a higher number.
 final class Nftables: Sendable {
     /// A transaction that was refused, with the library's words.
     struct Failure: Error, Sendable, CustomStringConvertible {
@@ -11,7 +15,117 @@ final class Nftables: Sendable {
         var description: String { "nftables: \(reason)" }
     }
 
-    // libnftables(3).
+    private let library: NftablesLibrary
+    private let worker: Worker
+    /// One caller at a time.
+    private let turn = Mutex(())
+
+    private static let loaded = Result { () throws(Failure) -> Nftables in try Nftables() }
+
+    /// The library.
+    ///
+    /// - Throws: `Failure` where it is not installed.
+    static func load() throws(Failure) -> Nftables { try loaded.get() }
+
+    private init() throws(Failure) {
+        library = try NftablesLibrary()
+        worker = try Worker(library)
+    }
+
+    /// Runs a script as one transaction in a network namespace; blocks the thread.
+    func apply(_ script: String, in namespace: Descriptor) throws(Failure) { _ = try query(script, in: namespace) }
+
+    /// Runs a script and gives what it prints, at most 1 MiB; blocks the thread.
+    func query(_ script: String, in namespace: Descriptor) throws(Failure) -> String {
+        let answer = turn.withLock { _ in worker.run(script, in: namespace) }
+        return try answer.get()
+    }
+
+    /// The thread: takes one script after another.
+    private final class Worker: Sendable {
+        private struct State {
+            var script = ""
+            var answer: Result<String, Failure> = .success("")
+        }
+
+        private let library: NftablesLibrary
+        private let state = Mutex(State())
+        /// Descriptors of namespaces go from one end to the other, into the thread's own table; the other direction
+        /// tells that a script is done.
+        private let near: Descriptor
+        private let far: Int32
+
+        init(_ library: NftablesLibrary) throws(Failure) {
+            self.library = library
+            var ends: [Int32] = [-1, -1]
+            guard clinux_socketpair(&ends) == 0 else { throw Failure(reason: "no descriptors") }
+            near = Descriptor(owning: ends[0])
+            far = ends[1]
+            let start = Unmanaged.passRetained(self)
+            var thread = pthread_t()
+            let result = pthread_create(
+                &thread, nil,
+                { argument in
+                    Unmanaged<Worker>.fromOpaque(argument!).takeRetainedValue().serve()
+                    return nil
+                }, start.toOpaque())
+            guard result == 0 else {
+                start.release()
+                throw Failure(reason: "no thread")
+            }
+            pthread_detach(thread)
+            // Its first word says that it has descriptors of its own, after which this end of the channel is its only.
+            let isReady = (try? near.read(upTo: 1)) == [1]
+            Glibc.close(far)
+            guard isReady else { throw Failure(reason: "a thread cannot have descriptors of its own") }
+        }
+
+        func run(_ script: String, in namespace: Descriptor) -> Result<String, Failure> {
+            state.withLock { $0.script = script }
+            guard clinux_send_descriptor(near.number, namespace.number) == 0, (try? near.read(upTo: 1)) == [1] else {
+                return .failure(Failure(reason: "the thread for rules has ended"))
+            }
+            return state.withLock { state in
+                state.script = ""
+                return state.answer
+            }
+        }
+
+        private func serve() {
+            _ = clinux_name_thread("martlet-rules")
+            guard clinux_own_descriptors(far) == 0 else {
+                _ = clinux_write(far, [0], 1)
+                return
+            }
+            repeat { _ = clinux_write(far, [1], 1) } while serveOne()
+            Glibc.close(far)
+        }
+
+        /// Runs the next script; false when there will be none.
+        private func serveOne() -> Bool {
+            let number = clinux_receive_descriptor(far)
+            guard number >= 0 else { return false }
+            let namespace = Descriptor(owning: number)
+            let script = state.withLock { $0.script }
+            let answer: Result<String, Failure>
+            // Each script enters its namespace; that the thread stays there keeps it from ending no longer than until
+            // the next, and the namespace it came from is only a place to go back to.
+            do {
+                let home = try NetworkNamespace.current()
+                try NetworkNamespace.enter(namespace)
+                defer { try? NetworkNamespace.enter(home) }
+                answer = library.run(script)
+            } catch {
+                answer = .failure(Failure(reason: "\(error)"))
+            }
+            state.withLock { $0.answer = answer }
+            return true
+        }
+    }
+}
+
+/// libnftables(3), for one thread.
+private struct NftablesLibrary: Sendable {
     private typealias Create = @convention(c) (UInt32) -> OpaquePointer?
     private typealias Free = @convention(c) (OpaquePointer?) -> Void
     private typealias Buffer = @convention(c) (OpaquePointer?) -> Int32
@@ -24,24 +138,16 @@ final class Nftables: Sendable {
     private let bufferErrors: Buffer
     private let bufferOutput: Buffer
     private let errors: Text
-    private let run: Run
-    /// The library keeps tables of its own that threads would share.
-    private let turn = Mutex(())
+    private let output: Text
+    private let runCommands: Run
 
-    private static let loaded = Result { () throws(Failure) -> Nftables in try Nftables() }
-
-    /// The library.
-    ///
-    /// - Throws: `Failure` where it is not installed.
-    static func load() throws(Failure) -> Nftables { try loaded.get() }
-
-    private init() throws(Failure) {
-        guard let handle = dlopen(Nftables.file, RTLD_NOW | RTLD_LOCAL) else {
-            throw Failure(reason: "\(Nftables.file) is not installed")
+    init() throws(Nftables.Failure) {
+        guard let handle = dlopen(NftablesLibrary.file, RTLD_NOW | RTLD_LOCAL) else {
+            throw Nftables.Failure(reason: "\(NftablesLibrary.file) is not installed")
         }
-        func symbol<Function>(_ name: String, _ type: Function.Type) throws(Failure) -> Function {
+        func symbol<Function>(_ name: String, _ type: Function.Type) throws(Nftables.Failure) -> Function {
             guard let address = dlsym(handle, name) else {
-                throw Failure(reason: "\(Nftables.file) has no \(name)")
+                throw Nftables.Failure(reason: "\(NftablesLibrary.file) has no \(name)")
             }
             return unsafeBitCast(address, to: type)
         }
@@ -50,24 +156,22 @@ final class Nftables: Sendable {
         bufferErrors = try symbol("nft_ctx_buffer_error", Buffer.self)
         bufferOutput = try symbol("nft_ctx_buffer_output", Buffer.self)
         errors = try symbol("nft_ctx_get_error_buffer", Text.self)
-        run = try symbol("nft_run_cmd_from_buffer", Run.self)
+        output = try symbol("nft_ctx_get_output_buffer", Text.self)
+        runCommands = try symbol("nft_run_cmd_from_buffer", Run.self)
     }
 
-    /// Runs a script as one transaction; blocks the thread.
-    func apply(_ script: String) throws(Failure) {
-        let reason: String? = turn.withLock { _ in
-            // A context speaks for the namespace it was made in.
-            guard let context = create(0) else { return "no memory, or no permission" }
-            defer { free(context) }
-            guard bufferErrors(context) == 0, bufferOutput(context) == 0 else { return "no memory" }
-            guard run(context, script) != 0 else { return nil }
-            return errors(context).map { Nftables.firstLine(of: String(cString: $0)) } ?? "refused"
+    /// Runs a script in the thread's namespace, for which a context is made each time.
+    func run(_ script: String) -> Result<String, Nftables.Failure> {
+        guard let context = create(0) else { return .failure(.init(reason: "no memory, or no permission")) }
+        defer { free(context) }
+        guard bufferErrors(context) == 0, bufferOutput(context) == 0 else {
+            return .failure(.init(reason: "no memory"))
         }
-        if let reason { throw Failure(reason: reason) }
-    }
-
-    private static func firstLine(of text: String) -> String {
-        let line = text.split(separator: "\n").first.map(String.init) ?? ""
-        return line.isEmpty ? "refused" : String(line.prefix(300))
+        guard runCommands(context, script) == 0 else {
+            let text = errors(context).map { String(cString: $0) } ?? ""
+            let line = text.split(separator: "\n").first.map(String.init) ?? "refused"
+            return .failure(.init(reason: String(line.prefix(300))))
+        }
+        return .success(output(context).map { String(String(cString: $0).prefix(1 << 20)) } ?? "")
     }
 }

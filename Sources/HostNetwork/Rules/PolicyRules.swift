@@ -6,6 +6,8 @@ struct PolicyRules: Equatable, Sendable {
     static let table = "martlet_policy"
 
     let script: String
+    /// Sets the bound on connections; on its own, since those there are are not counted after it.
+    let limitScript: String
     /// Whether look-ups are answered.
     let needsNames: Bool
     /// Whether there is TCP that names decide over.
@@ -24,11 +26,12 @@ struct PolicyRules: Equatable, Sendable {
         if policy.mode != .none {
             lines += ["table ip \(PolicyRules.table) {"] + PolicyRules.rules(network, facts).map { "    " + $0 } + ["}"]
         }
-        lines += [
-            "flush chain ip \(SlotRules.table) connections",
-            "add rule ip \(SlotRules.table) connections \(SlotRules.limit(maxConnections))",
-        ]
         script = lines.joined(separator: "\n") + "\n"
+        limitScript = """
+            flush chain ip \(SlotRules.table) connections
+            add rule ip \(SlotRules.table) connections \(SlotRules.limit(maxConnections))
+
+            """
     }
 
     private static func needsProxy(_ network: SandboxNetwork) -> Bool {

@@ -121,7 +121,9 @@ enum SlotRules {
             "tracked",
             [
                 "type filter hook prerouting priority -160; policy accept;",
-                "iifname \"\(tap)\" ct state invalid tcp flags & (fin | rst) != 0 drop",
+                // The last packets of a connection may come after it is forgotten, and mean no harm.
+                "iifname \"\(tap)\" ct state invalid tcp flags & (fin | syn | rst) == fin drop",
+                "iifname \"\(tap)\" ct state invalid tcp flags & (fin | syn | rst) == rst drop",
                 "iifname \"\(tap)\" ct state invalid goto \(Refusal.invalidPacket.chain)",
             ])
             + chain(

@@ -79,6 +79,12 @@ int clinux_receive_descriptor(int channel) {
     return fd;
 }
 
+int clinux_is_netlink(int fd) {
+    int domain = 0;
+    socklen_t size = sizeof domain;
+    return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) == 0 && domain == AF_NETLINK;
+}
+
 // ---- Taps
 
 int clinux_tap_open(const char *name) {

@@ -55,9 +55,9 @@ extension NetworkSlot {
     private func commit(_ rules: PolicyRules) async throws {
         let (current, hasForeignBase) = state.withLock { ($0.rules, $0.hasForeignBase) }
         if rules != current {
-            let base = hasForeignBase ? SlotRules.script(tools.blocked.facts(of: address)) : ""
-            let limit = current?.maxConnections == rules.maxConnections ? "" : rules.limitScript
-            let script = base + rules.script + limit
+            let facts = tools.blocked.facts(of: address)
+            let base = hasForeignBase ? SlotRules.removal + SlotRules.definition(facts) : ""
+            let script = base + rules.script(replacing: current)
             let nftables = tools.nftables
             state.withLock { $0.rules = nil }
             let denied = try await tools.urgent.run(in: namespace, .handOut) { [namespace] in

@@ -43,13 +43,13 @@ import Testing
     @Test(arguments: cases.map(\.name)) func aPolicyIsWrittenLikeThis(name: String) throws {
         let network = try #require(RulesTests.cases.first { $0.name == name }).network
         let rules = PolicyRules(network, facts: RulesTests.facts)
-        try expectGolden(rules.script + rules.limitScript, "policy-\(name).nft")
+        try expectGolden(rules.script(replacing: nil), "policy-\(name).nft")
         #expect(rules.needsNames == (network.policy.mode != .none))
         #expect(rules.needsProxy == ["hosts", "secrets"].contains { name.hasSuffix($0) })
     }
 
     @Test func theBaseOfASlotIsWrittenLikeThis() throws {
-        try expectGolden(SlotRules.script(RulesTests.facts), "slot.nft")
+        try expectGolden(SlotRules.removal + SlotRules.definition(RulesTests.facts), "slot.nft")
     }
 
     @Test(arguments: [true, false]) func theRulesOfTheHostAreWrittenLikeThis(translates: Bool) throws {
@@ -65,13 +65,24 @@ import Testing
             let slot = try await network.lease()
             let nftables = try Nftables.load()
             for (_, policy) in RulesTests.cases {
-                let rules = PolicyRules(policy, facts: RulesTests.facts)
-                try await lab.thread.run(.handOut) {
-                    try nftables.apply(
-                        SlotRules.script(RulesTests.facts) + rules.script + rules.limitScript, in: slot.namespace)
-                }
+                let script =
+                    SlotRules.removal + SlotRules.definition(RulesTests.facts)
+                    + PolicyRules(policy, facts: RulesTests.facts).script(replacing: nil)
+                try await lab.thread.run(.handOut) { try nftables.apply(script, in: slot.namespace) }
             }
         }
+    }
+
+    @Test func whatIsNotThereIsNotRemoved() {
+        let (closed, open) = (
+            PolicyRules(RulesTests.network(.none), facts: RulesTests.facts),
+            PolicyRules(RulesTests.network(.public), facts: RulesTests.facts)
+        )
+        #expect(open.script(replacing: closed) == open.definition)
+        #expect(closed.script(replacing: open) == PolicyRules.removal)
+        #expect(closed.script(replacing: nil) == PolicyRules.removal + closed.limitScript)
+        let bounded = PolicyRules(RulesTests.network(.public, connections: 7), facts: RulesTests.facts)
+        #expect(bounded.script(replacing: closed) == bounded.definition + bounded.limitScript)
     }
 
     private func expectGolden(_ text: String, _ name: String) throws {

@@ -27,6 +27,9 @@ int clinux_own_descriptors(int keep);
 int clinux_send_descriptor(int channel, int fd);
 int clinux_receive_descriptor(int channel);
 
+// Whether a descriptor is a netlink socket: 1 or 0.
+int clinux_is_netlink(int fd);
+
 // ---- Links (rtnetlink)
 #define CLINUX_MAC 6
 #define CLINUX_LINK_NAME 16

@@ -7,7 +7,8 @@ import Synchronization
 ///
 /// A transaction takes effect as a whole or not at all. All run on one thread, which has a table of descriptors of its
 /// own: the library waits for the kernel with select(2), which cannot count beyond 1024, and ends the program when the
-/// socket it got has a higher number.
+/// socket it got has a higher number. Another thread closes those sockets, since that waits for a while whenever rules
+/// were removed, though they are removed already.
 final class Nftables: Sendable {
     /// A transaction that was refused, with the library's words.
     struct Failure: Error, Sendable, CustomStringConvertible {
@@ -49,14 +50,16 @@ final class Nftables: Sendable {
         }
 
         private let library: NftablesLibrary
+        private let closing: ClosingThread
         private let state = Mutex(State())
-        /// Descriptors of namespaces go from one end to the other, into the thread's own table; the other direction
-        /// tells that a script is done.
+        /// Descriptors of namespaces go from one end to the other, into the thread's own table; sockets of transactions
+        /// come back when these are done.
         private let near: Descriptor
         private let far: Int32
 
         init(_ library: NftablesLibrary) throws(Failure) {
             self.library = library
+            closing = try ClosingThread()
             var ends: [Int32] = [-1, -1]
             guard clinux_socketpair(&ends) == 0 else { throw Failure(reason: "no descriptors") }
             near = Descriptor(owning: ends[0])
@@ -82,9 +85,13 @@ final class Nftables: Sendable {
 
         func run(_ script: String, in namespace: Descriptor) -> Result<String, Failure> {
             state.withLock { $0.script = script }
-            guard clinux_send_descriptor(near.number, namespace.number) == 0, (try? near.read(upTo: 1)) == [1] else {
+            guard clinux_send_descriptor(near.number, namespace.number) == 0 else {
                 return .failure(Failure(reason: "the thread for rules has ended"))
             }
+            // The socket of the transaction, or the end of the channel.
+            let socket = clinux_receive_descriptor(near.number)
+            guard socket >= 0 else { return .failure(Failure(reason: "the thread for rules has ended")) }
+            closing.add(Descriptor(owning: socket))
             return state.withLock { state in
                 state.script = ""
                 return state.answer
@@ -97,29 +104,68 @@ final class Nftables: Sendable {
                 _ = clinux_write(far, [0], 1)
                 return
             }
-            repeat { _ = clinux_write(far, [1], 1) } while serveOne()
+            _ = clinux_write(far, [1], 1)
+            while let socket = serveOne() {
+                guard clinux_send_descriptor(far, socket.number) == 0 else { break }
+            }
             Glibc.close(far)
         }
 
-        /// Runs the next script; false when there will be none.
-        private func serveOne() -> Bool {
+        /// Runs the next script, and gives the socket it went through, or one like it; nil when there are no more.
+        private func serveOne() -> Descriptor? {
             let number = clinux_receive_descriptor(far)
-            guard number >= 0 else { return false }
+            guard number >= 0 else { return nil }
             let namespace = Descriptor(owning: number)
             let script = state.withLock { $0.script }
-            let answer: Result<String, Failure>
-            // Each script enters its namespace; that the thread stays there keeps it from ending no longer than until
-            // the next, and the namespace it came from is only a place to go back to.
             do {
                 let home = try NetworkNamespace.current()
                 try NetworkNamespace.enter(namespace)
+                // A thread that stays keeps the namespace from ending.
                 defer { try? NetworkNamespace.enter(home) }
-                answer = library.run(script)
+                let (answer, socket) = library.run(script)
+                state.withLock { $0.answer = answer }
+                return socket ?? namespace
             } catch {
-                answer = .failure(Failure(reason: "\(error)"))
+                state.withLock { $0.answer = .failure(Failure(reason: "\(error)")) }
+                return namespace
             }
-            state.withLock { $0.answer = answer }
-            return true
+        }
+    }
+}
+
+/// A thread that closes descriptors, for which nobody has to wait then.
+private final class ClosingThread: Sendable {
+    private let waiting = Mutex(Line<Descriptor>())
+    // Counts what waits; a semaphore is made to be shared by threads.
+    nonisolated(unsafe) private let count = UnsafeMutablePointer<sem_t>.allocate(capacity: 1)
+
+    init() throws(Nftables.Failure) {
+        sem_init(count, 0, 0)
+        let start = Unmanaged.passRetained(self)
+        var thread = pthread_t()
+        let result = pthread_create(
+            &thread, nil,
+            { argument in
+                Unmanaged<ClosingThread>.fromOpaque(argument!).takeRetainedValue().serve()
+                return nil
+            }, start.toOpaque())
+        guard result == 0 else {
+            start.release()
+            throw Nftables.Failure(reason: "no thread")
+        }
+        pthread_detach(thread)
+    }
+
+    func add(_ descriptor: Descriptor) {
+        waiting.withLock { $0.append(descriptor) }
+        sem_post(count)
+    }
+
+    private func serve() {
+        _ = clinux_name_thread("martlet-closing")
+        while true {
+            while sem_wait(count) != 0 {}
+            waiting.withLock { $0.take() }?.close()
         }
     }
 }
@@ -160,18 +206,27 @@ private struct NftablesLibrary: Sendable {
         runCommands = try symbol("nft_run_cmd_from_buffer", Run.self)
     }
 
-    /// Runs a script in the thread's namespace, for which a context is made each time.
-    func run(_ script: String) -> Result<String, Nftables.Failure> {
-        guard let context = create(0) else { return .failure(.init(reason: "no memory, or no permission")) }
+    /// Runs a script in the thread's namespace, for which a context is made each time; gives the context's socket, too,
+    /// still open.
+    func run(_ script: String) -> (answer: Result<String, Nftables.Failure>, socket: Descriptor?) {
+        // This thread alone opens descriptors here, and the lowest number that is free is given next.
+        let next = fcntl(0, F_DUPFD_CLOEXEC, 3)
+        if next >= 0 { close(next) }
+        guard let context = create(0) else {
+            return (.failure(.init(reason: "no memory, or no permission")), nil)
+        }
+        let duplicate = next >= 0 && clinux_is_netlink(next) == 1 ? fcntl(next, F_DUPFD_CLOEXEC, 3) : -1
+        let socket = duplicate >= 0 ? Descriptor(owning: duplicate) : nil
         defer { free(context) }
         guard bufferErrors(context) == 0, bufferOutput(context) == 0 else {
-            return .failure(.init(reason: "no memory"))
+            return (.failure(.init(reason: "no memory")), socket)
         }
         guard runCommands(context, script) == 0 else {
             let text = errors(context).map { String(cString: $0) } ?? ""
             let line = text.split(separator: "\n").first.map(String.init) ?? "refused"
-            return .failure(.init(reason: String(line.prefix(300))))
+            return (.failure(.init(reason: String(line.prefix(300)))), socket)
         }
-        return .success(output(context).map { String(String(cString: $0).prefix(1 << 20)) } ?? "")
+        let text = output(context).map { String(String(cString: $0).prefix(1 << 20)) } ?? ""
+        return (.success(text), socket)
     }
 }

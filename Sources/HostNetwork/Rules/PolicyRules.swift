@@ -1,11 +1,15 @@
 import SandboxModel
 
-/// The rules of one policy, as a transaction that replaces those before: every packet of the guest, and every answer to
-/// one, is decided on by what its connection was first meant for, so that a change reaches connections there are.
+/// The rules of one policy: every packet of the guest, and every answer to one, is decided on by what its connection was
+/// first meant for, so that a change reaches connections there are.
 struct PolicyRules: Equatable, Sendable {
     static let table = "martlet_policy"
 
-    let script: String
+    /// Removes what `definition` makes, whether it is there or not.
+    static let removal = "table ip \(table)\ndelete table ip \(table)\n"
+
+    /// Makes the rules; empty where nothing is to pass.
+    let definition: String
     /// Sets the bound on connections; on its own, since those there are are not counted after it.
     let limitScript: String
     /// Whether look-ups are answered.
@@ -22,16 +26,23 @@ struct PolicyRules: Equatable, Sendable {
         rate = policy.rateMbps.map { UInt64($0) * 1_000_000 / 8 }
         needsNames = policy.mode != .none
         needsProxy = PolicyRules.needsProxy(network)
-        var lines = ["table ip \(PolicyRules.table)", "delete table ip \(PolicyRules.table)"]
-        if policy.mode != .none {
-            lines += ["table ip \(PolicyRules.table) {"] + PolicyRules.rules(network, facts).map { "    " + $0 } + ["}"]
+        if policy.mode == .none {
+            definition = ""
+        } else {
+            let rules = SlotRules.indented(PolicyRules.rules(network, facts))
+            definition = "table ip \(PolicyRules.table) {\n\(rules)\n}\n"
         }
-        script = lines.joined(separator: "\n") + "\n"
         limitScript = """
             flush chain ip \(SlotRules.table) connections
             add rule ip \(SlotRules.table) connections \(SlotRules.limit(maxConnections))
 
             """
+    }
+
+    /// The transaction that puts them in the place of others; nil others may be anything.
+    func script(replacing others: PolicyRules?) -> String {
+        let removal = others?.definition.isEmpty == true ? "" : PolicyRules.removal
+        return removal + definition + (others?.maxConnections == maxConnections ? "" : limitScript)
     }
 
     private static func needsProxy(_ network: SandboxNetwork) -> Bool {

@@ -37,16 +37,21 @@ enum SlotRules {
     /// Look-ups under way at once.
     static let maxLookups = 1024
 
-    /// One transaction that replaces all base rules.
-    static func script(_ facts: Facts) -> String {
-        """
+    /// Removes what `definition` makes, whether it is there or not.
+    static let removal = """
         table netdev \(table)
         delete table netdev \(table)
+        table ip \(table)
+        delete table ip \(table)
+
+        """
+
+    /// Makes all base rules. Kept apart from the removal, which makes the kernel wait until no packet is under way.
+    static func definition(_ facts: Facts) -> String {
+        """
         table netdev \(table) {
         \(indented(ingress))
         }
-        table ip \(table)
-        delete table ip \(table)
         table ip \(table) {
         \(indented(addresses(facts)))
         }

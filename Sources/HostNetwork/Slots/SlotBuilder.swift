@@ -25,7 +25,7 @@ struct SlotBuilder: Sendable {
             try SlotBuilder.setParameters()
             let links = try NetworkLinks()
             let tap = try SlotBuilder.makeTap(links)
-            try nftables.apply(SlotRules.script(facts), in: namespace)
+            try nftables.apply(SlotRules.definition(facts), in: namespace)
             return SlotParts(namespace: namespace, tap: tap, links: links)
         }
         do {

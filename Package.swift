@@ -184,7 +184,8 @@ let package = Package(
         tests(
             "MartletCommandsTests",
             [
-                "MartletCommands", "MartletClient", "MartletAPI", "HostNetwork", "SandboxModel", "LinuxSystem", "martlet",
+                "MartletCommands", "MartletClient", "MartletAPI", "HostNetwork", "SandboxModel", "LinuxSystem",
+                "martlet",
                 .arguments, .logging,
             ]),
     ]

@@ -37,18 +37,22 @@ extension Page {
     /// One page of records, newest first.
     ///
     /// - Parameters:
+    ///   - isReversed: oldest first.
     ///   - cursor: `next_cursor` of the page before.
     ///   - isID: whether a text is the id of such a record.
     /// - Throws: `invalid_argument` for a cursor or limit that is none.
     static func newestFirst<Record>(
-        _ records: [Record], limit: Int, after cursor: String?, isID: (String) -> Bool,
+        _ records: [Record], limit: Int, after cursor: String?, isReversed: Bool = false, isID: (String) -> Bool,
         position: (Record) -> ListPosition, item: (Record) -> Item
     ) throws(MartletError) -> Page {
         guard (1...1000).contains(limit) else { throw .invalid("limit", "\(limit) is outside 1...1000") }
         let start = try cursor.map { text throws(MartletError) in try ListPosition(cursor: text, isID: isID) }
+        let isBefore = { (left: ListPosition, right: ListPosition) in
+            isReversed ? right.isBefore(left) : left.isBefore(right)
+        }
         let found = records.map { (position: position($0), record: $0) }
-            .filter { entry in start.map { $0.isBefore(entry.position) } ?? true }
-            .sorted { $0.position.isBefore($1.position) }
+            .filter { entry in start.map { isBefore($0, entry.position) } ?? true }
+            .sorted { isBefore($0.position, $1.position) }
         let page = found.prefix(limit)
         return Page(
             items: page.map { item($0.record) },

@@ -37,6 +37,8 @@ package struct SandboxRecord: Sendable, Equatable {
     package var network: NetworkPolicy
     /// Its secrets and its certificate authority, if it has any: encrypted.
     package var secrets: SealedSecrets?
+    /// What clients of another API asked for, in that API's words; means nothing here.
+    package var dialect: String?
 
     package init(
         id: SandboxID, keyID: String?, name: String?, template: String, state: SandboxState, reason: String? = nil,
@@ -44,7 +46,7 @@ package struct SandboxRecord: Sendable, Equatable {
         timeoutSeconds: Int, metadata: [String: String], parent: String? = nil, fromSnapshot: String? = nil,
         report: CreateReport, onTimeout: TimeoutAction = .kill, isRecorded: Bool = false, pausedAt: Timestamp? = nil,
         capture: CaptureReport? = nil, currentSnapshot: SnapshotID? = nil, nextCheckpoint: Int = 0,
-        network: NetworkPolicy = .closed, secrets: SealedSecrets? = nil
+        network: NetworkPolicy = .closed, secrets: SealedSecrets? = nil, dialect: String? = nil
     ) {
         self.id = id
         self.keyID = keyID
@@ -71,5 +73,6 @@ package struct SandboxRecord: Sendable, Equatable {
         self.nextCheckpoint = nextCheckpoint
         self.network = network
         self.secrets = secrets
+        self.dialect = dialect
     }
 }

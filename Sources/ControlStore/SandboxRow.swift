@@ -33,6 +33,7 @@ struct SandboxRow: Codable, FetchableRecord, PersistableRecord {
     var network: NetworkPolicy?
     var secrets: DataBytes?
     var secretFacts: [SecretFacts]?
+    var dialect: String?
 
     init(_ record: SandboxRecord) {
         id = record.id.rawValue
@@ -63,6 +64,7 @@ struct SandboxRow: Codable, FetchableRecord, PersistableRecord {
         network = record.network
         secrets = record.secrets.map { DataBytes($0.bytes) }
         secretFacts = record.secrets?.facts
+        dialect = record.dialect
     }
 
     /// Replaces the row; one that is not there (any more) is left alone.
@@ -85,6 +87,6 @@ struct SandboxRow: Codable, FetchableRecord, PersistableRecord {
             onTimeout: onTimeout, isRecorded: isRecorded, pausedAt: pausedAt.map(Timestamp.init(milliseconds:)),
             capture: capture, currentSnapshot: currentSnapshot.flatMap { SnapshotID(rawValue: $0) },
             nextCheckpoint: nextCheckpoint, network: network ?? .closed,
-            secrets: secrets.map { SealedSecrets(bytes: Array($0), facts: secretFacts ?? []) })
+            secrets: secrets.map { SealedSecrets(bytes: Array($0), facts: secretFacts ?? []) }, dialect: dialect)
     }
 }

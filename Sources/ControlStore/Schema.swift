@@ -17,6 +17,9 @@ enum Schema {
         migrator.registerMigration("3 networks") { db in
             try addNetworks(db)
         }
+        migrator.registerMigration("4 dialects") { db in
+            try db.alter(table: "sandbox") { table in table.add(column: "dialect", .text) }
+        }
         return migrator
     }
 

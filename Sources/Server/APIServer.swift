@@ -22,6 +22,7 @@ package struct APIServer: Sendable {
     let logger: Logger
     /// One for all listeners: it remembers what its clients do.
     let envd: Envd
+    private let samples = MetricHistory()
 
     package init(
         configuration: ServerConfiguration, controlPlane: ControlPlane, metrics: PrometheusMetrics, logger: Logger
@@ -87,7 +88,11 @@ package struct APIServer: Sendable {
     }
 
     /// What is offered beside our own API, by another's contract: not in `api/openapi.yaml`.
-    var foreignEndpoints: [Endpoint] { E2BControl(controlPlane: controlPlane).endpoints }
+    var foreignEndpoints: [Endpoint] { e2b.endpoints }
+
+    private var e2b: E2BControl {
+        E2BControl(controlPlane: controlPlane, samples: samples, allowsInternet: configuration.e2bInternet)
+    }
 
     /// What the API offers.
     var endpoints: [Endpoint] {

@@ -14,6 +14,9 @@ package struct ServerConfiguration: Sendable {
     /// How often a quiet event stream says that it is alive.
     package var heartbeat: Duration = .seconds(15)
 
+    /// Whether sandboxes made by clients of E2B may reach the internet, which these clients take for granted.
+    package var e2bInternet = true
+
     package init() {}
 }
 

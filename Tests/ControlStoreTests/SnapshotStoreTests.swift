@@ -116,7 +116,7 @@ struct SnapshotStoreTests {
                 try db.execute(sql: "DROP TABLE snapshot")
                 for column in [
                     "onTimeout", "isRecorded", "pausedAt", "capture", "currentSnapshot", "nextCheckpoint", "network",
-                    "secrets", "secretFacts",
+                    "secrets", "secretFacts", "dialect",
                 ] { try db.execute(sql: "ALTER TABLE sandbox DROP COLUMN \(column)") }
                 try db.execute(sql: "DELETE FROM grdb_migrations WHERE identifier > '2'")
             }

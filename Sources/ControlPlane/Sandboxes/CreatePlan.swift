@@ -20,6 +20,8 @@ struct CreatePlan: Sendable {
     var inheritsEnvironment: Bool
     var onTimeout: TimeoutAction
     var isRecorded: Bool
+    /// Kept beside the sandbox for whoever speaks another API.
+    var dialect: String?
     var network: NetworkPlan
 
     /// Checks a request.

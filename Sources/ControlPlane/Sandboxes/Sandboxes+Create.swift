@@ -11,13 +11,15 @@ import SandboxModel
 extension Sandboxes {
     /// Makes a sandbox. With an idempotency key the same request makes it once, however often it is sent.
     ///
+    /// - Parameter dialect: kept beside it for whoever speaks another API, and told by `opened`.
     /// - Throws: `invalid_argument`, `conflict` (name, key), `resource_exhausted`, `unsupported`, and what the node
     ///   throws. Nothing is left of a create that failed.
     package func create(
-        _ request: CreateSandboxRequest, idempotencyKey: String?, caller: Caller
+        _ request: CreateSandboxRequest, idempotencyKey: String?, dialect: String? = nil, caller: Caller
     ) async throws -> SandboxResource {
         var stopwatch = Stopwatch()
-        let plan = try CreatePlan(request, caller: caller, configuration: configuration)
+        var plan = try CreatePlan(request, caller: caller, configuration: configuration)
+        plan.dialect = dialect
         try await checkIsolation(plan.isolation)
         guard let idempotencyKey else {
             return SandboxResource(try await begin(plan, idempotency: nil, caller: caller, stopwatch: &stopwatch))
@@ -170,7 +172,8 @@ extension SandboxRecord {
             expiresAt: time.adding(seconds: Int64(plan.timeoutSeconds)), timeoutSeconds: plan.timeoutSeconds,
             metadata: plan.metadata, parent: parentage?.parent?.rawValue, fromSnapshot: snapshot?.id.rawValue,
             report: machine.report, onTimeout: plan.onTimeout, isRecorded: plan.isRecorded,
-            currentSnapshot: snapshot?.id, network: network.network.policy, secrets: network.sealed)
+            currentSnapshot: snapshot?.id, network: network.network.policy, secrets: network.sealed,
+            dialect: plan.dialect)
     }
 
     fileprivate var createdEvent: EventRecord {

@@ -209,7 +209,7 @@ extension SandboxRecord {
             expiresAt: time.adding(seconds: Int64(plan.timeoutSeconds)), timeoutSeconds: plan.timeoutSeconds,
             metadata: plan.metadata, parent: parentage.parent?.rawValue, fromSnapshot: parentage.snapshot?.rawValue,
             report: machine.report, currentSnapshot: parentage.snapshot, network: network.network.policy,
-            secrets: network.sealed)
+            secrets: network.sealed, dialect: parentage.secretive?.dialect)
     }
 
     /// How its history begins.

@@ -44,6 +44,16 @@ final class SnapshotIndex: Sendable {
 
     func record(_ id: SnapshotID) -> SnapshotRecord? { state.withLock { $0.records[id] } }
 
+    /// Changes a record in place; returns it, or nil when it is not there.
+    func change(_ id: SnapshotID, _ body: (inout SnapshotRecord) -> Void) -> SnapshotRecord? {
+        state.withLock { state in
+            guard var record = state.records[id] else { return nil }
+            body(&record)
+            state.records[id] = record
+            return record
+        }
+    }
+
     /// Finds by id, or else by name among those that are not being deleted.
     func find(_ idOrName: String) -> SnapshotRecord? {
         state.withLock { state in

@@ -148,6 +148,21 @@ package struct Snapshots: Sendable {
         return listed
     }
 
+    /// Replaces a snapshot's labels.
+    ///
+    /// - Throws: `invalid_argument`, `not_found`.
+    package func setMetadata(
+        _ metadata: [String: String], of idOrName: String, caller: Caller
+    ) async throws -> SnapshotResource {
+        let metadata = try MetadataCheck.checked(metadata)
+        let id = try shelf.find(idOrName, caller: caller).id
+        guard let record = shelf.snapshots.change(id, { $0.metadata = metadata }) else {
+            throw SnapshotShelf.notFound(idOrName)
+        }
+        try await sandboxes.store.update(record)
+        return resource(record, caller: caller)
+    }
+
     // MARK: Deleting
 
     /// Deletes a snapshot: nothing new is made from it and its name is free from now on.

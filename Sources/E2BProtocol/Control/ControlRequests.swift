@@ -53,6 +53,20 @@ package struct NetworkConfig: Codable, Sendable, Equatable {
     }
 }
 
+/// `PUT /sandboxes/{id}/network`.
+package struct NetworkUpdate: Decodable, Sendable {
+    package var config: NetworkConfig
+    package var allowInternetAccess: Bool?
+
+    private enum CodingKeys: String, CodingKey { case allowInternetAccess = "allow_internet_access" }
+
+    package init(from decoder: any Decoder) throws {
+        config = try NetworkConfig(from: decoder)
+        allowInternetAccess = try decoder.container(keyedBy: CodingKeys.self)
+            .decodeIfPresent(Bool.self, forKey: .allowInternetAccess)
+    }
+}
+
 /// `POST /sandboxes/{id}/timeout`.
 package struct TimeoutRequest: Decodable, Sendable {
     package var timeout: Int

@@ -17,6 +17,9 @@ struct LenientQuery: Sendable {
 
     subscript(name: String) -> String? { values[name] }
 
+    /// All there is.
+    var all: [String: String] { values }
+
     /// A whole number, if there.
     func number(_ name: String) throws(MartletError) -> Int? {
         guard let text = values[name] else { return nil }

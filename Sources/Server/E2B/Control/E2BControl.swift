@@ -12,13 +12,20 @@ struct E2BControl: Sendable {
     let sandboxes: Sandboxes
     let snapshots: Snapshots
     let templates: Templates
+    let host: Host
     let tokens: AccessTokens
+    let samples: MetricHistory
+    /// Whether clients may have the internet for their sandboxes, which they expect.
+    let allowsInternet: Bool
 
-    init(controlPlane: ControlPlane) {
+    init(controlPlane: ControlPlane, samples: MetricHistory, allowsInternet: Bool) {
         sandboxes = controlPlane.sandboxes
         snapshots = controlPlane.snapshots
         templates = controlPlane.templates
+        host = controlPlane.host
         tokens = controlPlane.accessTokens
+        self.samples = samples
+        self.allowsInternet = allowsInternet
     }
 
     var endpoints: [Endpoint] {
@@ -26,10 +33,45 @@ struct E2BControl: Sendable {
         return [
             endpoint(.post, "/sandboxes", create),
             endpoint(.post, "/v2/sandboxes", create),
+            endpoint(.get, "/sandboxes", listRunning),
+            endpoint(.get, "/v2/sandboxes", list),
             endpoint(.get, one, get),
             endpoint(.delete, one, kill),
             endpoint(.post, "\(one)/timeout", setTimeout),
-        ]
+            endpoint(.post, "\(one)/refreshes", refresh),
+            endpoint(.post, "\(one)/pause", pause),
+            endpoint(.post, "\(one)/connect", connect),
+            endpoint(.post, "/v2/sandboxes/{id}/connect", connect),
+            endpoint(.post, "\(one)/resume", resume),
+            endpoint(.post, "\(one)/fork", fork),
+            endpoint(.post, "\(one)/snapshots", takeSnapshot),
+            endpoint(.get, "/snapshots", listSnapshots),
+            endpoint(.put, "\(one)/network", setNetwork),
+            endpoint(.get, "\(one)/metrics", metrics),
+            endpoint(.get, "/sandboxes/metrics", allMetrics),
+            endpoint(.get, "\(one)/logs", logsV1),
+            endpoint(.get, "/v2/sandboxes/{id}/logs", logs),
+            endpoint(.get, "/templates", listTemplates),
+            endpoint(.get, "/v2/templates", listTemplates),
+            endpoint(.get, "/templates/aliases/{alias}", alias),
+            endpoint(.delete, "/templates/{template}", deleteTemplate),
+        ] + notOffered
+    }
+
+    /// What clients have methods for and this server does not: told in so many words, not as a missing page.
+    private var notOffered: [Endpoint] {
+        let answer: @Sendable (APICall) async throws -> Response = { call in
+            let what = call.request.uri.path.split(separator: "/").first ?? ""
+            throw MartletError(
+                .unsupported, "\(what): this server does not offer them to clients of E2B; see docs/e2b.md")
+        }
+        return ["volumes", "secrets"].flatMap { noun in
+            [
+                endpoint(.get, "/\(noun)", answer), endpoint(.post, "/\(noun)", answer),
+                endpoint(.get, "/\(noun)/{noun}", answer), endpoint(.post, "/\(noun)/{noun}", answer),
+                endpoint(.delete, "/\(noun)/{noun}", answer),
+            ]
+        }
     }
 
     /// Failures, that of a key that is none among them, are told in E2B's shape.
@@ -39,59 +81,6 @@ struct E2BControl: Sendable {
         Endpoint(method, path, "E2B", "", handler: handler)
     }
 
-    // MARK: Sandboxes
-
-    @Sendable private func create(_ call: APICall) async throws -> Response {
-        let request = try await call.lenient(NewSandbox.self)
-        let made = try await sandboxes.create(
-            CreateSandboxRequest(
-                template: request.templateID, timeoutSeconds: request.timeout, env: request.envVars,
-                metadata: request.metadata, onTimeout: request.autoPause == true ? .pause : .kill),
-            idempotencyKey: call.request.headers[.idempotencyKey], caller: call.caller)
-        return try E2BControl.answer(told(made), status: .created)
-    }
-
-    @Sendable private func get(_ call: APICall) async throws -> Response {
-        let sandbox = try sandboxes.get(call.sandbox, caller: call.caller)
-        return try E2BControl.answer(detail(sandbox, isAlone: true))
-    }
-
-    @Sendable private func kill(_ call: APICall) async throws -> Response {
-        try await sandboxes.delete(call.sandbox, caller: call.caller)
-        return Response(status: .noContent)
-    }
-
-    @Sendable private func setTimeout(_ call: APICall) async throws -> Response {
-        let request = try await call.lenient(TimeoutRequest.self)
-        _ = try await sandboxes.update(
-            call.sandbox, UpdateSandboxRequest(timeoutSeconds: request.timeout), caller: call.caller)
-        return Response(status: .noContent)
-    }
-
-    // MARK: Answers
-
-    private func told(_ sandbox: SandboxResource) throws -> SandboxMade {
-        guard let id = SandboxID(rawValue: sandbox.id) else {
-            throw MartletError(.internal, "sandbox: \(sandbox.id): its id is none")
-        }
-        return SandboxMade(
-            templateID: sandbox.template, sandboxID: sandbox.id, envdAccessToken: tokens.token(.control, of: id),
-            alias: sandbox.template, trafficAccessToken: nil, domain: nil)
-    }
-
-    private func detail(_ sandbox: SandboxResource, isAlone: Bool) -> SandboxDetail {
-        var detail = SandboxDetail(
-            templateID: sandbox.template, alias: sandbox.template, sandboxID: sandbox.id,
-            startedAt: sandbox.createdAt.description,
-            endAt: (sandbox.expiresAt ?? sandbox.pausedAt ?? sandbox.createdAt).description, cpuCount: sandbox.cpus,
-            memoryMB: sandbox.memoryMiB, diskSizeMB: sandbox.diskMiB, metadata: sandbox.metadata,
-            state: sandbox.state == .paused ? "paused" : "running")
-        guard isAlone, let id = SandboxID(rawValue: sandbox.id) else { return detail }
-        detail.envdAccessToken = tokens.token(.control, of: id)
-        detail.lifecycle = .init(onTimeout: sandbox.onTimeout.rawValue, autoResume: sandbox.onTimeout == .pause)
-        return detail
-    }
-
     static func answer(
         _ value: some Encodable, status: HTTPResponse.Status = .ok, headers: HTTPFields = [:]
     ) throws -> Response {
@@ -99,6 +88,13 @@ struct E2BControl: Sendable {
         headers[.contentType] = "application/json"
         return Response(
             status: status, headers: headers, body: .init(byteBuffer: ByteBuffer(bytes: try ProtoJSON.encode(value))))
+    }
+
+    /// A page of a list: an array, and in a header where the next one begins.
+    static func page(_ items: [some Encodable], next: String?) throws -> Response {
+        var headers: HTTPFields = [:]
+        if let next { headers[.e2bNextToken] = next }
+        return try answer(items, headers: headers)
     }
 }
 

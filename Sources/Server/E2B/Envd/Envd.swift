@@ -28,10 +28,13 @@ struct Envd: Sendable {
 
     /// Answers a request for a sandbox's daemon, whatever becomes of it.
     func respond(to request: Request, context: APIContext, sandbox: String) async -> Response {
-        guard let id = SandboxID(rawValue: sandbox), let (caller, found) = sandboxes.opened(id), isRunning(found)
-        else { return E2BErrors.notRunning(sandbox) }
+        guard let id = SandboxID(rawValue: sandbox), let (caller, found, dialect) = sandboxes.opened(id) else {
+            return E2BErrors.notRunning(sandbox)
+        }
+        let isHealth = request.uri.path == "/health"
+        guard isRunning(found) || (!isHealth && isWoken(found, dialect)) else { return E2BErrors.notRunning(sandbox) }
+        if isHealth { return Response(status: .noContent) }
         let call = EnvdCall(request: request, context: context, sandbox: found, caller: caller)
-        if request.uri.path == "/health" { return Response(status: .noContent) }
         let isPlain = request.uri.path == "/files"
         do {
             try authorize(call, id)
@@ -43,6 +46,13 @@ struct Envd: Sendable {
 
     private func isRunning(_ sandbox: SandboxResource) -> Bool {
         [.running, .pausing, .resuming].contains(sandbox.state)
+    }
+
+    /// Whether a request resumes a sandbox that is paused; one without its memory is resumed on request only.
+    private func isWoken(_ sandbox: SandboxResource, _ dialect: String?) -> Bool {
+        guard sandbox.state == .paused, sandbox.onTimeout == .pause else { return false }
+        guard let settings = dialect.flatMap(SandboxSettings.init) else { return true }
+        return settings.autoResume && settings.pausedWithMemory ?? settings.keepsMemory
     }
 
     /// - Throws: `unauthenticated`.

@@ -12,6 +12,7 @@ package final class ControlPlane: Service {
     package let sandboxes: Sandboxes
     package let processes: Processes
     package let files: Files
+    package let ports: Ports
     package let events: Events
     package let snapshots: Snapshots
     package let templates: Templates
@@ -46,9 +47,11 @@ package final class ControlPlane: Service {
             configuration: configuration, store: store, node: node, index: index, shelf: shelf, networks: networks,
             events: events, logger: logger)
         try await reconciliation.run()
-        return ControlPlane(
+        let plane = ControlPlane(
             configuration: configuration, store: store, node: node, keys: keys, accessTokens: accessTokens,
             index: index, shelf: shelf, networks: networks, events: events, logger: logger)
+        try await plane.ports.load()
+        return plane
     }
 
     private init(
@@ -67,6 +70,7 @@ package final class ControlPlane: Service {
         snapshots = Snapshots(sandboxes: sandboxes, events: events, logger: logger)
         processes = Processes(sandboxes: sandboxes, events: events)
         files = Files(sandboxes: sandboxes)
+        ports = Ports(sandboxes: sandboxes, events: events)
         templates = Templates(node: node, logger: logger)
         host = Host(node: node, index: index, traffic: sandboxes.traffic, configuration: configuration)
         reaper = Reaper(sandboxes: sandboxes, index: index, logger: logger)

@@ -20,6 +20,11 @@ package struct ControlPlaneConfiguration: Sendable {
     package var maxCheckpointBytes: UInt64 = 1 << 30
     /// When a sandbox that could not be paused at its time-out is tried again.
     package var pauseRetrySeconds = 60
+    /// Ports a sandbox may have published at once.
+    package var maxPortsPerSandbox = 64
+    /// How long the token of a private port is good, unless told otherwise.
+    package var defaultPortSeconds = 3600
+    package var maxPortSeconds = 30 * 24 * 3600
     package var maxEventsPerSandbox = 1000
     package var maxEvents = 100_000
     /// Refused connections and look-ups among them: a guest brings them about as it likes.

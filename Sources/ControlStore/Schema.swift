@@ -20,6 +20,7 @@ enum Schema {
         migrator.registerMigration("4 dialects") { db in
             try db.alter(table: "sandbox") { table in table.add(column: "dialect", .text) }
         }
+        migrator.registerMigration("5 published ports") { db in try createPorts(db) }
         return migrator
     }
 
@@ -31,6 +32,20 @@ enum Schema {
             table.add(column: "secretFacts", .text)
         }
         try db.alter(table: "snapshot") { table in table.add(column: "network", .text) }
+    }
+
+    /// Goes with its sandbox.
+    private static func createPorts(_ db: Database) throws {
+        try db.create(table: "publishedPort") { table in
+            table.column("sandboxID", .text).notNull().references("sandbox", onDelete: .cascade)
+            table.column("port", .integer).notNull().check { $0 >= 1 && $0 <= 65535 }
+            table.column("visibility", .text).notNull()
+            table.column("wake", .boolean)
+            table.column("tokenHash", .blob).check { length($0) == 32 }
+            table.column("createdAt", .integer).notNull()
+            table.column("expiresAt", .integer)
+            table.primaryKey(["sandboxID", "port"])
+        }
     }
 
     private static func extendSandboxes(_ db: Database) throws {

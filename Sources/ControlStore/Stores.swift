@@ -110,6 +110,20 @@ package protocol KeyStore: Sendable {
     func revokeKey(_ id: String, at time: Timestamp) async throws
 }
 
+/// Where published ports are kept; a sandbox that is forgotten takes its own along.
+package protocol PortStore: Sendable {
+    /// Every published port.
+    func ports() async throws -> [PortRecord]
+
+    /// Records a published port, in place of what was recorded of it.
+    ///
+    /// - Throws: `not_found` when the sandbox is not on record.
+    func put(_ port: PortRecord) async throws
+
+    /// Forgets a published port; one that is not on record is no error.
+    func removePort(_ port: UInt16, of sandbox: SandboxID) async throws
+}
+
 /// Everything the control plane keeps.
 package typealias DurableStore =
-    EventStore & IdempotencyStore & KeyStore & SandboxStore & SecretStore & SnapshotStore
+    EventStore & IdempotencyStore & KeyStore & PortStore & SandboxStore & SecretStore & SnapshotStore

@@ -19,6 +19,7 @@ package struct APIServer: Sendable {
     let configuration: ServerConfiguration
     let controlPlane: ControlPlane
     let metrics: PrometheusMetrics
+    let addresses: PreviewAddresses
     let logger: Logger
     /// One for all listeners: it remembers what its clients do.
     let envd: Envd
@@ -32,6 +33,7 @@ package struct APIServer: Sendable {
         self.metrics = metrics
         self.logger = logger
         envd = Envd(controlPlane: controlPlane, heartbeat: configuration.heartbeat)
+        addresses = PreviewAddresses(domain: configuration.domain)
     }
 
     /// One service per listener. Each ends within `configuration.drain` and a moment after graceful shutdown began.
@@ -40,14 +42,34 @@ package struct APIServer: Sendable {
     package func services(
         onListening: @escaping @Sendable (ListeningAddress) async -> Void = { _ in }
     ) -> [any Service] {
-        var addresses: [ListeningAddress] = []
-        if let path = configuration.socketPath { addresses.append(.unix(path: path)) }
-        if let host = configuration.host { addresses.append(.tcp(host: host, port: configuration.port)) }
-        return addresses.map { address in
+        var places: [ListeningAddress] = []
+        if let path = configuration.socketPath { places.append(.unix(path: path)) }
+        if let host = configuration.host { places.append(.tcp(host: host, port: configuration.port)) }
+        return places.map { address in
             Listener(
-                address: address, responder: router(for: address).buildResponder(), drain: configuration.drain,
-                logger: logger,
-                onListening: onListening)
+                address: address, responder: router(for: address).buildResponder(), previews: previews(at: address),
+                routing: routing(at: address), drain: configuration.drain, logger: logger
+            ) { [addresses] address in
+                addresses.listening(at: address)
+                await onListening(address)
+            }
+        }
+    }
+
+    private func previews(at address: ListeningAddress) -> Previews {
+        let keys: Keys? =
+            switch address {
+            case .unix: nil
+            case .tcp: controlPlane.keys
+            }
+        return Previews(ports: controlPlane.ports, keys: keys, scheme: configuration.domain.scheme, logger: logger)
+    }
+
+    private func routing(at address: ListeningAddress) -> PreviewRouting {
+        switch address {
+        // A page in a browser cannot reach it by any host name.
+        case .unix: PreviewRouting(domain: nil)
+        case .tcp: PreviewRouting(domain: configuration.domain)
         }
     }
 
@@ -102,10 +124,12 @@ package struct APIServer: Sendable {
             + FileRoutes(files: controlPlane.files).endpoints
             + StateRoutes(sandboxes: controlPlane.sandboxes, snapshots: controlPlane.snapshots).endpoints
             + NetworkRoutes(sandboxes: controlPlane.sandboxes).endpoints
+            + PortRoutes(ports: controlPlane.ports, addresses: addresses).endpoints
             + SnapshotRoutes(snapshots: controlPlane.snapshots).endpoints
             + TemplateRoutes(templates: controlPlane.templates).endpoints
             + HostRoutes(host: controlPlane.host, metrics: metrics).endpoints
-        return routes + DocumentRoutes(openAPIPath: configuration.openAPIPath, documented: routes).endpoints
+        return routes
+            + DocumentRoutes(openAPIPath: configuration.openAPIPath, documented: routes + PortRoutes.served).endpoints
     }
 }
 

@@ -15,6 +15,8 @@ struct Listener: Service {
 
     let address: ListeningAddress
     let responder: RouterResponder<APIContext>
+    let previews: Previews
+    let routing: PreviewRouting
     let drain: Duration
     let logger: Logger
     let onListening: @Sendable (ListeningAddress) async -> Void
@@ -44,8 +46,10 @@ struct Listener: Service {
     ) async throws {
         let application = Application(
             responder: responder,
-            server: .http1(
-                configuration: .init(additionalChannelHandlers: [ConnectionWatch()], idleTimeout: Listener.idleTimeout)),
+            server: HTTPServerBuilder { [previews, routing] responder in
+                PreviewConnection(
+                    responder: responder, previews: previews, routing: routing, idleTimeout: Listener.idleTimeout)
+            },
             configuration: .init(address: address, serverName: "martlet"),
             onServerRunning: onRunning,
             logger: logger)

@@ -7,6 +7,8 @@ package struct ServerConfiguration: Sendable {
     /// The unix socket: the same API for the machine's own user, without a key. Made with mode 0600; its directory must
     /// be the user's own. A path that is too long for a socket address works too. nil serves TCP only.
     package var socketPath: String?
+    /// Where published ports have host names: `{port}-{id}.<domain>`.
+    package var domain = PreviewDomain.standard
     /// The file served as `/openapi.yaml`; nil or missing answers 404.
     package var openAPIPath: String?
     /// How long requests under way may go on once shutdown began.

@@ -27,7 +27,7 @@ struct KeyTests {
         #expect(keys.caller(presenting: "") == nil)
         let stored = try await store.keys()
         #expect(stored.count == 1)
-        #expect(stored[0].hash == Keys.hash(text))
+        #expect(stored[0].hash == SecretHash.of(text))
         #expect(stored[0].hash != Array(text.utf8))
     }
 

@@ -113,7 +113,7 @@ struct SnapshotStoreTests {
         do {
             let queue = try DatabaseQueue(path: scratch.path + "/martlet.db")
             try await queue.write { db in
-                try db.execute(sql: "DROP TABLE snapshot")
+                for table in ["snapshot", "publishedPort"] { try db.execute(sql: "DROP TABLE \(table)") }
                 for column in [
                     "onTimeout", "isRecorded", "pausedAt", "capture", "currentSnapshot", "nextCheckpoint", "network",
                     "secrets", "secretFacts", "dialect",

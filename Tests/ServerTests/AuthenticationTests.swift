@@ -71,6 +71,7 @@ struct AuthenticationTests {
                 let stranger = APIClient(client: client.client, key: text)
                 for endpoint in endpoints {
                     let path = endpoint.path.replacing("{id}", with: id).replacing("{pid}", with: "1")
+                        .replacing("{port}", with: "80")
                     let body =
                         switch endpoint.path.split(separator: "/").last {
                         case "exec", "processes": #"{"cmd":"true"}"#
@@ -81,6 +82,7 @@ struct AuthenticationTests {
                         case "move": #"{"from":"/x","to":"/y"}"#
                         case "rewind": #"{"to":0}"#
                         case "network": #"{"mode":"public"}"#
+                        case "ports": #"{"port":80}"#
                         default: "{}"
                         }
                     let hasPath = endpoint.path.contains("/files") && endpoint.method != .post

@@ -61,6 +61,11 @@ enum Samples {
 
     private static var all: [(String, any Encodable)] {
         sandboxes + processesAndFiles + snapshots + networks + [
+            (
+                "Port",
+                PortResource(
+                    port: 1, visibility: .private, url: "", pathURL: "", token: "", expiresAt: time, wake: false)
+            ), ("PortPage", Page<PortResource>(items: [], nextCursor: "")),
             ("Error", ErrorBody(error: detail)), ("ErrorDetail", detail), ("Status", ["status": "ok"]),
             (
                 "Template",

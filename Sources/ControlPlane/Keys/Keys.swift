@@ -1,5 +1,4 @@
 import ControlStore
-import Crypto
 import LinuxSystem
 import Metrics
 import SandboxModel
@@ -29,10 +28,10 @@ package final class Keys: Sendable {
     ///
     /// The comparison takes the same time whatever was presented, and is of hashes, so it tells nothing of a key.
     package func caller(presenting key: String) -> Caller? {
-        let hash = Keys.hash(key)
+        let hash = SecretHash.of(key)
         let match = records.withLock { records in
             records.reduce(into: KeyRecord?.none) { match, record in
-                if Keys.isEqual(record.hash, hash), record.revokedAt == nil { match = record }
+                if SecretHash.isEqual(record.hash, hash), record.revokedAt == nil { match = record }
             }
         }
         guard let match else {
@@ -55,7 +54,7 @@ package final class Keys: Sendable {
     /// know (the store was started afresh) is taken in again, so that clients go on working.
     package func ensureKeyFile(at path: String) async throws -> Bool {
         if let key = try Keys.read(path) {
-            let hash = Keys.hash(key)
+            let hash = SecretHash.of(key)
             let known = records.withLock { $0.first { $0.hash == hash } }
             guard known?.revokedAt == nil else {
                 throw MartletError(
@@ -87,7 +86,7 @@ package final class Keys: Sendable {
 
     private func add(_ key: String, label: String, isAdmin: Bool, maxSandboxes: Int?) async throws {
         let record = KeyRecord(
-            id: RandomID.make(prefix: "k"), hash: Keys.hash(key), label: label, isAdmin: isAdmin, createdAt: .now,
+            id: RandomID.make(prefix: "k"), hash: SecretHash.of(key), label: label, isAdmin: isAdmin, createdAt: .now,
             maxSandboxes: maxSandboxes)
         try await store.insert(record)
         records.withLock { $0.append(record) }
@@ -113,10 +112,6 @@ package final class Keys: Sendable {
         }
     }
 
-    static func hash(_ key: String) -> [UInt8] { Array(SHA256.hash(data: Array(key.utf8))) }
-
-    private static func isEqual(_ left: [UInt8], _ right: [UInt8]) -> Bool {
-        guard left.count == right.count else { return false }
-        return zip(left, right).reduce(UInt8(0)) { $0 | ($1.0 ^ $1.1) } == 0
-    }
+    /// Whether a text has the form of a key, of whichever server.
+    package static func isKeyLike(_ text: some StringProtocol) -> Bool { text.hasPrefix(prefix) }
 }

@@ -79,6 +79,7 @@ extension Sandboxes {
         index.remove(id)
         denials.forget(id)
         networks.setProblem(id, nil)
+        publishedPorts.removeAll(of: id)
         events.note(
             id, kind, message, ["from": before.state.rawValue, "to": SandboxState.stopped.rawValue])
         events.finish(id)

@@ -13,19 +13,24 @@ extension Sandboxes {
         of idOrName: String, caller: Caller
     ) async throws -> (id: SandboxID, connection: GuestConnection) {
         let id = try find(idOrName, caller: caller).id
+        return (id, try await guest(of: id) { $0.onTimeout == .pause })
+    }
+
+    /// The guest of a sandbox, resumed if it is paused and `wakes` says so.
+    func guest(of id: SandboxID, wakes: (SandboxRecord) -> Bool) async throws -> GuestConnection {
         while true {
-            guard let record = index.record(id) else { throw Sandboxes.notFound(idOrName) }
+            guard let record = index.record(id) else { throw Sandboxes.notFound(id.rawValue) }
             switch record.state {
             case .running:
                 do {
-                    return (id, try await node.guest(of: id))
+                    return try await node.guest(of: id)
                 } catch {
                     // It may have begun to pause in between.
                     guard let state = index.record(id)?.state, state != .running, state.isLive else { throw error }
                 }
             case .pausing, .resuming:
                 try await turns.take(id) {}
-            case .paused where record.onTimeout == .pause:
+            case .paused where wakes(record):
                 try await wake(id)
             default:
                 throw Sandboxes.notRunning(record)

@@ -23,6 +23,8 @@ package final class Sandboxes: Sendable {
     let turns = Turns<SandboxID>()
     /// Sandboxes being resumed because a request needs them.
     let waking = SharedWork<SandboxID>()
+    /// What can be reached from outside.
+    let publishedPorts = PublishedPorts()
     let logger: Logger
     /// Processes of recording sandboxes after whose end a checkpoint was taken.
     let recordedEnds = Mutex<[SandboxID: Set<Int32>]>([:])

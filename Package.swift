@@ -131,9 +131,8 @@ let package = Package(
         tests(
             "GuestClientTests",
             [
-                "GuestClient", "GuestAgent", "GuestProtocol", "LinuxSystem", "CLinux", "SandboxModel", .nioCore,
-                .nioPosix,
-                .logging,
+                "SandboxEngine", "GuestClient", "GuestAgent", "GuestProtocol", "LinuxSystem", "CLinux", "SandboxModel",
+                .nioCore, .nioPosix, .logging,
             ]),
         tests(
             "HostNetworkTests",

@@ -14,6 +14,7 @@ package final class Agent: TransportDelegate {
     private let files: FileService
     private let processes: ProcessTable
     private let programs: HeldPrograms?
+    private let services: ServiceSupervisor
     private let thawing: ThawService
     private var isPoweringOff = false
     private static let kernelRelease: String = {
@@ -34,7 +35,10 @@ package final class Agent: TransportDelegate {
         programs = configuration.controlGroup.flatMap { HeldPrograms(controlGroup: $0) }
         processes = try ProcessTable(
             configuration: configuration, loop: loop, transport: transport, users: users, programs: programs)
-        thawing = ThawService(configuration: configuration, processes: processes, programs: programs)
+        services = ServiceSupervisor(
+            processes: processes, loop: loop, log: configuration.log, delays: configuration.restartDelays)
+        thawing = ThawService(
+            configuration: configuration, processes: processes, programs: programs, services: services)
         transport.delegate = self
     }
 
@@ -146,6 +150,8 @@ package final class Agent: TransportDelegate {
             try processes.resize(decode(request.body))
             end(stream)
         case .writeInput: try processes.writeInput(decode(request.body), stream: stream)
+        case .superviseProcess:
+            end(stream, ProcessStarted(pid: try services.start(decode(request.body))).encoded)
         case .forgetProcess:
             let reference: ProcessReference = try decode(request.body)
             try processes.forget(

@@ -28,6 +28,8 @@ package struct AgentConfiguration: Sendable {
     package var maxStreams = 1024
     /// Connections to services open at once, being opened included.
     package var maxConnections = 256
+    /// How long a service that ended is left alone, in milliseconds: at first and at most.
+    package var restartDelays: (first: UInt64, longest: UInt64) = (100, 10_000)
     /// What a thaw, a freeze and a power-off do to the machine.
     package var machine: any MachineControl
     /// Where new SSH host keys come from, once the machine has removed old ones.

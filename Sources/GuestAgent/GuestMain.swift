@@ -33,6 +33,7 @@ private struct NoMachine: MachineControl {
     func setClock(nanoseconds: Int64) throws(SystemError) { throw refusal("set clock") }
     func reseed(entropy: [UInt8]) throws(SystemError) { throw refusal("reseed") }
     func setIdentity(hostname: String, machineID: String) throws(SystemError) { throw refusal("set identity") }
+    func publishEnvironment(_ environment: [String]) throws(SystemError) { throw refusal("publish environment") }
     func renewGeneration() throws(SystemError) { throw refusal("renew generation") }
     func dropConnections() throws(SystemError) { throw refusal("end connections") }
     func hasOuterConnections() throws(SystemError) -> Bool { throw refusal("list connections") }

@@ -37,6 +37,8 @@ final class GuestProcess {
     /// Streams to be told when the process has ended.
     private var waiters: [AgentStream] = []
     var onSettled: () -> Void = {}
+    /// Called once when the process itself has ended, whatever of its output is still to be read.
+    var onEnded: (() -> Void)?
     /// Called once no stream follows it any more.
     var onLastStreamGone: (() -> Void)?
 

@@ -2,8 +2,9 @@ import CLinux
 import Glibc
 import LinuxSystem
 
-/// The files in /etc that name the machine, each held open and kept in memory under a bind mount, and the generation
-/// file, `/run/martlet/generation`, by which a program notices that its machine was restored.
+/// The files in /etc that name the machine, each held open and kept in memory under a bind mount; the generation file,
+/// `/run/martlet/generation`, by which a program notices that its machine was restored; and root's own
+/// `/run/martlet/environment`, where services find the sandbox's environment, each entry with a zero byte after it.
 ///
 /// Writing them is on the way of every create. On the disk's file system that is thousands of translated blocks of
 /// an emulated guest's kernel (inodes, journal, truncation); in memory it is a copy.
@@ -14,6 +15,7 @@ package final class IdentityFiles: Sendable {
     private let machineID: Descriptor
     private let hosts: Descriptor
     private let generation: Descriptor
+    private let environment: Descriptor
 
     /// Puts the files in place; /run must be mounted.
     package static func mount() throws(SystemError) -> IdentityFiles {
@@ -23,11 +25,15 @@ package final class IdentityFiles: Sendable {
         try generation.writeAll([UInt8](repeating: UInt8(ascii: "0"), count: 2 * generationBytes) + [10])
         return IdentityFiles(
             hostname: try place("hostname"), machineID: try place("machine-id"), hosts: try place("hosts"),
-            generation: generation)
+            generation: generation,
+            environment: try Descriptor.open(directory + "/environment", O_RDWR | O_CREAT | O_EXCL, mode: 0o600))
     }
 
-    private init(hostname: Descriptor, machineID: Descriptor, hosts: Descriptor, generation: Descriptor) {
+    private init(
+        hostname: Descriptor, machineID: Descriptor, hosts: Descriptor, generation: Descriptor, environment: Descriptor
+    ) {
         self.generation = generation
+        self.environment = environment
         self.hostname = hostname
         self.machineID = machineID
         self.hosts = hosts
@@ -50,6 +56,11 @@ package final class IdentityFiles: Sendable {
         let old = try read(hosts)
         let new = HostsFile.naming(name, in: old)
         if new != old { try overwrite(hosts, new) }
+    }
+
+    /// Gives the file of the environment a new content.
+    func write(environment entries: [String]) throws(SystemError) {
+        try overwrite(environment, entries.flatMap { Array($0.utf8) + [0] })
     }
 
     /// Writes a value that no machine, restored from the same capture or not, has or had.

@@ -42,6 +42,11 @@ package struct Machine: MachineControl {
         try identity.write(hostname: hostname, machineID: machineID)
     }
 
+    package func publishEnvironment(_ environment: [String]) throws(SystemError) {
+        guard let identity else { throw SystemError("publish", "environment", errno: ENOENT) }
+        try identity.write(environment: environment)
+    }
+
     package func renewGeneration() throws(SystemError) {
         guard let identity else { throw SystemError("renew", "generation", errno: ENOENT) }
         try identity.renewGeneration()

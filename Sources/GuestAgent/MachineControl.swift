@@ -8,6 +8,8 @@ package protocol MachineControl: Sendable {
     func reseed(entropy: [UInt8]) throws(SystemError)
     /// Makes the machine known, to itself, under these names.
     func setIdentity(hostname: String, machineID: String) throws(SystemError)
+    /// Tells root's programs the environment that programs are started with, `NAME=value` pairs.
+    func publishEnvironment(_ environment: [String]) throws(SystemError)
     /// Gives the machine's generation file a new value; to be done once the kernel's generator is reseeded.
     func renewGeneration() throws(SystemError)
     /// Whether there is a TCP connection with an address that is not loopback.

@@ -48,8 +48,12 @@ final class ProcessTable {
     /// What every later process starts with, before its own.
     ///
     /// - Parameter keeping: lays the variables over those given before, by name, instead of replacing all.
-    func setEnvironment(_ environment: [String], keeping: Bool) {
+    ///
+    /// - Returns: all of it, as it is now.
+    @discardableResult
+    func setEnvironment(_ environment: [String], keeping: Bool) -> [String] {
         launcher.sandboxEnvironment = (keeping ? launcher.sandboxEnvironment : []).overlaid(with: environment)
+        return launcher.sandboxEnvironment
     }
 
     /// Who later processes run as that do not say so themselves.
@@ -64,6 +68,13 @@ final class ProcessTable {
             takesInput: request.takesInput || request.terminal != nil)
         transport.add(stream)
         stream.start()
+    }
+
+    /// Starts a process that nobody follows yet; `ended` is called once when it has ended.
+    func startUnfollowed(_ request: StartProcess, ended: @escaping () -> Void) throws(GuestFailure) -> Int32 {
+        let process = try launch(request)
+        process.onEnded = ended
+        return process.pid
     }
 
     func attach(_ request: AttachProcess, stream number: UInt32, window: UInt32) throws(GuestFailure) {
@@ -298,6 +309,8 @@ final class ProcessTable {
     private func hasEnded(_ process: GuestProcess, _ exit: clinux_exit) {
         ended.append(process.pid)
         process.ended(exit)
+        process.onEnded?()
+        process.onEnded = nil
         if let cage = process.cage { cages?.giveBack(cage) }
         forgetOldest()
     }

@@ -16,13 +16,18 @@ final class ThawService {
     private let machine: any MachineControl
     private let processes: ProcessTable
     private let programs: HeldPrograms?
+    private let services: ServiceSupervisor
     private let hostKeys: HostKeyRenewal
     private let log: @Sendable (String) -> Void
 
-    init(configuration: AgentConfiguration, processes: ProcessTable, programs: HeldPrograms?) {
+    init(
+        configuration: AgentConfiguration, processes: ProcessTable, programs: HeldPrograms?,
+        services: ServiceSupervisor
+    ) {
         machine = configuration.machine
         self.processes = processes
         self.programs = programs
+        self.services = services
         hostKeys = HostKeyRenewal(places: configuration.hostKeys, processes: processes, log: configuration.log)
         log = configuration.log
     }
@@ -46,7 +51,11 @@ final class ThawService {
         }
         let generator = attempt { () throws(SystemError) in try machine.reseed(entropy: request.entropy) }
         let identity = request.keepsIdentity || attempt { () throws(SystemError) in try setIdentity(request) }
-        processes.setEnvironment(request.environment, keeping: request.keepsEnvironment)
+        let environment = processes.setEnvironment(request.environment, keeping: request.keepsEnvironment)
+        // Services were started before the sandbox had an environment, and read it here; others were given it.
+        let published =
+            services.isEmpty
+            || attempt { () throws(SystemError) in try machine.publishEnvironment(environment) }
         let trusted =
             request.trustedCertificate.isEmpty
             || attempt { () throws(SystemError) in
@@ -61,8 +70,8 @@ final class ThawService {
             request.diskBytes == 0
             || attempt { () throws(SystemError) in try machine.growDisk(to: request.diskBytes) }
         let thawed = Thawed(
-            clockSet: clock, generatorReseeded: generator && generation, identitySet: identity, diskGrown: disk,
-            connectionsDropped: connections, hostKeysRenewed: keys, certificateTrusted: trusted)
+            clockSet: clock, generatorReseeded: generator && generation, identitySet: identity && published,
+            diskGrown: disk, connectionsDropped: connections, hostKeysRenewed: keys, certificateTrusted: trusted)
         if thawed.isComplete {
             survey = nil
             programs?.release()

@@ -53,6 +53,15 @@ extension GuestConnection {
         try await follow(open(.startProcess, request.encoded, window: window))
     }
 
+    /// Starts a service: a process that the agent starts again whenever it ends, in this guest and in every copy of it.
+    ///
+    /// - Returns: the pid of the first process.
+    /// - Throws: what `start` throws, when it could not be started at all.
+    package func supervise(_ request: StartProcess) async throws -> Int32 {
+        let started: ProcessStarted = try await call(.superviseProcess, request.encoded)
+        return started.pid
+    }
+
     /// Follows a process that was started earlier, from a byte of its output.
     package func attach(_ request: AttachProcess, window: Int = 262_144) async throws -> GuestProcess {
         try await follow(open(.attachProcess, request.encoded, window: window))

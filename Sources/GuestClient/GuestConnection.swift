@@ -86,8 +86,8 @@ package final class GuestConnection: Sendable {
             payload: OpenRequest(operation, window: UInt32(clamping: window), body: body).encoded)
         let weakStream = WeakStream(stream)
         onLoop { handler in
-            // Holding once more is between frames as well, and must not wait for itself.
-            if operation == .release || operation == .hold { handler.openGate() }
+            // Holding once more is between frames as well, and must not wait for itself; a thaw lets programs go, too.
+            if operation == .release || operation == .hold || operation == .thaw { handler.openGate() }
             guard let stream = weakStream.value else { return }
             handler.open(stream, frame)
             if operation == .hold { handler.closeGate() }

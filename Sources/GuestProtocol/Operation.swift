@@ -17,6 +17,7 @@ public enum Operation: UInt8, Sendable, CaseIterable {
     case resizeTerminal = 21
     case writeInput = 22
     case forgetProcess = 23
+    case superviseProcess = 24
     // Files
     case readFile = 32
     case writeFile = 33

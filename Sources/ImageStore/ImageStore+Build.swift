@@ -16,6 +16,7 @@ extension ImageStore {
         named name: String, force: Bool, progress: @escaping @Sendable (BuildProgress) -> Void
     ) async throws -> TemplateImage {
         let definition = try definition(named: name)
+        let name = definition.name
         guard geteuid() == 0 else {
             throw MartletError(.failedPrecondition, "build template \(name): it takes root: run it with sudo")
         }
@@ -59,6 +60,7 @@ extension ImageStore {
     /// - Throws: `not_found` if it is neither defined nor built, `conflict` while it is being built.
     package func remove(templateNamed name: String) async throws {
         _ = try SandboxName.parse(name, field: "template")
+        let name = try canonicalName(name)
         guard StoreFiles.exists(layout.record(name)) || StoreFiles.exists(definitionPath(name)) else {
             throw MartletError(.notFound, "no template '\(name)'")
         }

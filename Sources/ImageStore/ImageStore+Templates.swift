@@ -10,6 +10,7 @@ extension ImageStore {
     /// - Throws: `not_found` for an unknown name; `failed_precondition` saying how to build it when it is not built or
     ///   not whole.
     package func template(named name: String) async throws -> TemplateImage {
+        let name = try canonicalName(name)
         if let cached = images[name], cached.stamps.allSatisfy({ FileStamp(path: $0.key) == $0.value }) {
             return cached.image
         }
@@ -73,10 +74,11 @@ extension ImageStore {
             id: id, name: record.name, definition: definition,
             rootDisk: layout.part(.roots, record.root) + "/root.img", kernel: kernel + "/vmlinuz",
             initramfs: initramfs, kernelVersion: manifest.details["version"] ?? "", builtAt: record.builtAt)
-        let sources = [
-            definitionPath(record.name), layout.record(record.name), guestAgent, image.rootDisk, image.kernel,
-            initramfs,
-        ]
+        let sources =
+            [
+                definitionPath(record.name), layout.record(record.name), guestAgent, image.rootDisk, image.kernel,
+                initramfs, "\(templatesDirectory)/\(record.name)",
+            ] + (definition.files?.sources ?? [])
         var stamps: [String: FileStamp] = [:]
         for path in sources { stamps[path] = FileStamp(path: path) }
         if stamps.count == sources.count { images[record.name] = CachedImage(stamps: stamps, image: image) }

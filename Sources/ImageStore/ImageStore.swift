@@ -17,6 +17,8 @@ package actor ImageStore {
     /// The last answer per template, good as long as none of the files it came from has changed.
     var images: [String: CachedImage] = [:]
     var agentDigest: (stamp: FileStamp, digest: String)?
+    /// The templates behind each alias, as long as no definition has changed.
+    private var aliases: (stamps: [String: FileStamp], owners: [String: [String]])?
     /// The parts behind each template id given out, so that a capture can be tied to them.
     var partsByID: [String: [String: String]] = [:]
 
@@ -59,14 +61,63 @@ package actor ImageStore {
     ///
     /// - Throws: `invalid_argument` for a name that is none, `not_found`, or `failed_precondition` naming file and key.
     package func definition(named name: String) throws -> TemplateDefinition {
-        _ = try SandboxName.parse(name, field: "template")
+        let name = try canonicalName(name)
         let path = definitionPath(name)
-        guard StoreFiles.exists(path) else {
-            let known = templateNames().joined(separator: ", ")
-            throw MartletError(.notFound, "no template '\(name)'; there are: \(known.isEmpty ? "none" : known)")
+        guard StoreFiles.exists(path) else { throw unknownTemplate(name) }
+        var definition = try parse(name)
+        definition.files = try TemplateFiles.read(filesPath(name))
+        let known = Set(definition.files?.entries.map(\.path) ?? [])
+        if let stray = definition.fileRules.first(where: { !known.contains($0.path) }) {
+            throw MartletError(
+                .failedPrecondition,
+                "template \(name) is not usable: \(path): files: \(stray.path) is not in \(filesPath(name))")
         }
+        return definition
+    }
+
+    func filesPath(_ name: String) -> String { "\(templatesDirectory)/\(name)/files" }
+
+    private func parse(_ name: String) throws -> TemplateDefinition {
+        let path = definitionPath(name)
         let bytes = try AtomicFile.read(path, limit: 64 << 10)
         return try TemplateParser(file: path, name: name).parse(String(decoding: bytes, as: UTF8.self))
+    }
+
+    private func unknownTemplate(_ name: String) -> MartletError {
+        let known = templateNames().joined(separator: ", ")
+        return MartletError(.notFound, "no template '\(name)'; there are: \(known.isEmpty ? "none" : known)")
+    }
+
+    // MARK: Aliases
+
+    /// The name of the template that is called `name`: its own, or that of the one template with this alias.
+    ///
+    /// A name that is neither comes back as it is. Costs a few `stat`s while no definition changes.
+    /// - Throws: `invalid_argument` for a name that is none, `failed_precondition` when two templates have the alias.
+    package func canonicalName(_ name: String) throws -> String {
+        _ = try SandboxName.parse(name, field: "template")
+        if StoreFiles.exists(definitionPath(name)) || StoreFiles.exists(layout.record(name)) { return name }
+        let owners = currentAliases()[name] ?? []
+        guard owners.count <= 1 else {
+            throw MartletError(
+                .failedPrecondition,
+                "template alias '\(name)' is claimed by \(owners.joined(separator: " and ")): take it from one of them")
+        }
+        return owners.first ?? name
+    }
+
+    /// Which templates claim each alias; a definition that cannot be read claims none.
+    private func currentAliases() -> [String: [String]] {
+        let names = templateNames()
+        var stamps: [String: FileStamp] = [:]
+        for name in names { stamps[name] = FileStamp(path: definitionPath(name)) }
+        if let aliases, aliases.stamps == stamps { return aliases.owners }
+        var owners: [String: [String]] = [:]
+        for name in names {
+            for alias in (try? parse(name))?.aliases ?? [] { owners[alias, default: []].append(name) }
+        }
+        aliases = (stamps, owners)
+        return owners
     }
 
     /// The digest of the agent binary, computed again only when the file has changed.

@@ -22,6 +22,10 @@ package struct RootBuilder: Sendable {
             let tree = staged.path + "/tree"
             try await install(into: tree, staged: staged, tool: tool)
             try RootTree(path: tree).configure()
+            if let files = definition.files {
+                let rules = definition.fileRules
+                try await BlockingWork.run { try RootTree(path: tree).add(files, rules) }
+            }
             reporter.report("writing the disk image", fraction: 0.95)
             let image = staged.path + "/root.img"
             try await Self.makeImage(of: tree, at: image, mebibytes: definition.diskMiB, tool: tool)
@@ -55,6 +59,7 @@ package struct RootBuilder: Sendable {
             arguments.append("--dpkgopt=path-exclude=/usr/share/\(path)/*")
         }
         arguments.append("--dpkgopt=path-include=/usr/share/doc/*/copyright")
+        arguments += definition.exclude.map { "--dpkgopt=path-exclude=\($0)" }
         arguments.append("--customize-hook=chroot \"$1\" useradd --create-home --uid 1000 --shell /bin/bash user")
         return arguments + [definition.suite, tree, sources]
     }

@@ -2,11 +2,14 @@ import Glibc
 import LinuxSystem
 
 /// A fresh Debian tree that becomes the root of guests: what a machine has of its own is taken out of it.
-struct RootTree {
-    let path: String
+package struct RootTree: Sendable {
+    package let path: String
+
+    /// A tree that is there already.
+    package init(path: String) { self.path = path }
 
     /// Names, identity and name servers are the guest's own, set when it is handed out.
-    func configure() throws {
+    package func configure() throws {
         try write("etc/hostname", "martlet\n")
         try write(
             "etc/hosts",

@@ -9,6 +9,7 @@ struct TemplateParser {
 
     private static let keys: Set<String> = [
         "name", "description", "suite", "packages", "kernel", "disk_mb", "cpus", "memory_mb", "env", "user", "warmup",
+        "rehearsal", "aliases", "exclude", "files", "services",
     ]
 
     /// Parses the text of a template file of the template `name`.
@@ -48,6 +49,7 @@ struct TemplateParser {
             definition.packages = try list(key, value, limit: 500).mapChecked { node throws(MartletError) in
                 try package(key, node)
             }
+        case "exclude": definition.exclude = try patterns(key, value)
         case "kernel": definition.kernel = try package(key, value)
         case "disk_mb": definition.diskMiB = try number(key, value, 1024...65_536)
         case "cpus": definition.cpus = try number(key, value, 1...16)
@@ -56,13 +58,22 @@ struct TemplateParser {
             if !definition.memoryMiB.isMultiple(of: 2) { throw problem(key, "must be even") }
         case "env": definition.env = try environment(key, value)
         case "user":
-            definition.user = try checked(key, text(key, value), "must be empty or a user name such as user") {
-                $0.isEmpty || isUserName($0)
-            }
-        default:
-            definition.warmup = try list(key, value, limit: 32).mapChecked { node throws(MartletError) in
-                try command(key, node)
-            }
+            definition.user = try userName(key, value)
+        case "aliases": definition.aliases = try aliases(key, value)
+        case "files": definition.fileRules = try fileRules(key, value)
+        case "services": definition.services = try services(key, value)
+        case "rehearsal": definition.rehearsal = try commands(key, value)
+        default: definition.warmup = try commands(key, value)
+        }
+    }
+
+    private func commands(_ key: String, _ node: Node) throws(MartletError) -> [[String]] {
+        try list(key, node, limit: 32).mapChecked { node throws(MartletError) in try command(key, node) }
+    }
+
+    func userName(_ key: String, _ node: Node) throws(MartletError) -> String {
+        try checked(key, text(key, node), "must be empty or a user name such as user") {
+            $0.isEmpty || isUserName($0)
         }
     }
 
@@ -75,7 +86,7 @@ struct TemplateParser {
         }
     }
 
-    private func environment(_ key: String, _ node: Node) throws(MartletError) -> [String: String] {
+    func environment(_ key: String, _ node: Node) throws(MartletError) -> [String: String] {
         guard let mapping = node.mapping, mapping.count <= 64 else {
             throw problem(key, "must be a mapping of at most 64 names to values")
         }
@@ -92,7 +103,7 @@ struct TemplateParser {
         return result
     }
 
-    private func command(_ key: String, _ node: Node) throws(MartletError) -> [String] {
+    func command(_ key: String, _ node: Node) throws(MartletError) -> [String] {
         let words = try list(key, node, limit: 64).mapChecked { word throws(MartletError) in try text(key, word) }
         guard let program = words.first, !program.isEmpty else {
             throw problem(key, "each entry must be a list of words that starts with a program")
@@ -102,7 +113,7 @@ struct TemplateParser {
 
     // MARK: Values
 
-    private func text(_ key: String, _ node: Node) throws(MartletError) -> String {
+    func text(_ key: String, _ node: Node) throws(MartletError) -> String {
         guard let scalar = node.scalar, scalar.tag != Tag(.null) else { throw problem(key, "must be a text") }
         guard scalar.string.utf8.count <= 4096, !scalar.string.utf8.contains(0) else {
             throw problem(key, "must be at most 4096 bytes without NUL")
@@ -110,7 +121,7 @@ struct TemplateParser {
         return scalar.string
     }
 
-    private func number(_ key: String, _ node: Node, _ range: ClosedRange<Int>) throws(MartletError) -> Int {
+    func number(_ key: String, _ node: Node, _ range: ClosedRange<Int>) throws(MartletError) -> Int {
         let text = try text(key, node)
         guard let value = Int(text) else { throw problem(key, "'\(text.prefix(40))' is not a whole number") }
         guard range.contains(value) else {
@@ -119,20 +130,20 @@ struct TemplateParser {
         return value
     }
 
-    private func list(_ key: String, _ node: Node, limit: Int) throws(MartletError) -> [Node] {
+    func list(_ key: String, _ node: Node, limit: Int) throws(MartletError) -> [Node] {
         guard let sequence = node.sequence else { throw problem(key, "must be a list") }
         guard sequence.count <= limit else { throw problem(key, "must have at most \(limit) entries") }
         return Array(sequence)
     }
 
-    private func checked(
+    func checked(
         _ key: String, _ value: String, _ rule: String, _ test: (String) -> Bool
     ) throws(MartletError) -> String {
         guard test(value) else { throw problem(key, "'\(value.prefix(80))' \(rule)") }
         return value
     }
 
-    private func problem(_ key: String?, _ why: String) -> MartletError {
+    func problem(_ key: String?, _ why: String) -> MartletError {
         let place = key.map { "\(file): \($0)" } ?? file
         return MartletError(.failedPrecondition, "template \(name) is not usable: \(place): \(why)")
     }

@@ -31,10 +31,12 @@ public struct TemplateResource: Codable, Sendable {
     public var diskMiB: Int
     /// Memory captures that exist, one per (cpus, memory).
     public var captures: Int
+    /// Other names a sandbox of it may be asked for by.
+    public var aliases: [String]
 
     public init(
         name: String, description: String, state: String, digest: String?, kernel: String?, sizeBytes: UInt64,
-        builtAt: Timestamp?, cpus: Int, memoryMiB: Int, diskMiB: Int, captures: Int
+        builtAt: Timestamp?, cpus: Int, memoryMiB: Int, diskMiB: Int, captures: Int, aliases: [String] = []
     ) {
         self.name = name
         self.description = description
@@ -47,10 +49,11 @@ public struct TemplateResource: Codable, Sendable {
         self.memoryMiB = memoryMiB
         self.diskMiB = diskMiB
         self.captures = captures
+        self.aliases = aliases
     }
 
     enum CodingKeys: String, CodingKey {
-        case name, description, state, digest, kernel, cpus, captures
+        case name, description, state, digest, kernel, cpus, captures, aliases
         case sizeBytes = "size_bytes"
         case builtAt = "built_at"
         case memoryMiB = "memory_mb"

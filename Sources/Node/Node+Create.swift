@@ -37,7 +37,7 @@ extension Node {
         let mode: CreateReport.Mode = wasBaked && found == .cold ? .baked : found
         let report = CreateReport(mode: mode, totalMilliseconds: watch.totalMilliseconds, phases: watch.phases)
         let file = SandboxFile(
-            id: spec.id.rawValue, template: spec.template, isolation: await image.engine.isolation(),
+            id: spec.id.rawValue, template: image.key.template, isolation: await image.engine.isolation(),
             shape: image.key.shape, diskMiB: diskMiB, report: report, generation: 0, hostname: spec.hostname,
             environment: spec.environment, origin: image.origin, base: image.image)
         let sandbox = try await settle(spare, file, spec.network)

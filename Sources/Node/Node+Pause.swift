@@ -135,12 +135,12 @@ extension Node {
         let spare: SpareMachine
         do {
             let boot = BootImage(
-                kernel: origin.kernel, initramfs: origin.initramfs, rootDisk: image.baseDisks[0], shape: image.shape,
-                warmup: [])
+                kernel: origin.kernel, initramfs: origin.initramfs, rootDisk: image.baseDisks[0], shape: image.shape)
             if let id = SandboxID(rawValue: latest.id) { try await home.slot?.apply(network, onDenial: teller(of: id)) }
             let machine = try await engine.boot(
                 boot, from: disk, in: home.directory, network: machineNetwork(of: home))
             watch.lap("boot")
+            try await startServices(of: origin, in: machine.guest, &watch)
             spare = SpareMachine(machine: machine, home: home, imageDigest: disk.digest)
             let thaw = Thaw.forCreate(
                 hostname: latest.hostname, environment: latest.givenEnvironment, user: origin.user, diskMiB: nil,
@@ -159,6 +159,23 @@ extension Node {
         file.origin.compatibility = compatibility
         file.report = CreateReport(mode: .booted, totalMilliseconds: watch.totalMilliseconds, phases: watch.phases)
         return try await settle(spare, file, network)
+    }
+
+    /// Starts what its template has running. A disk on which that fails is what the sandbox made of it: it runs all the
+    /// same, and services that could be started are kept running.
+    private func startServices(
+        of origin: SandboxOrigin, in guest: GuestConnection, _ watch: inout Stopwatch
+    ) async throws {
+        guard let services = origin.services, !services.isEmpty else { return }
+        for service in services {
+            do {
+                try await guest.startServices([service], environment: origin.environment)
+            } catch let error as MartletError where error.code == .failedPrecondition {
+                logger.warning(
+                    "a service does not come up", metadata: ["service": "\(service.name)", "error": "\(error)"])
+            }
+        }
+        watch.lap("services")
     }
 
     func notRunning(_ id: SandboxID, _ what: String) -> MartletError {

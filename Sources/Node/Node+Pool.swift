@@ -88,10 +88,10 @@ extension Node {
     private func neediestPool() -> PreparedImage.Key? {
         guard !isShuttingDown else { return nil }
         let held = pools.values.reduce(0) { $0 + $1.costMiB }
-        guard held + PoolConfiguration.warmCostMiB <= configuration.pool.memoryLimitMiB else { return nil }
+        let room = configuration.pool.memoryLimitMiB - held
         let now = Clocks.monotonicNanoseconds
         let wanting = pools.filter { key, pool in
-            prepared[key] != nil
+            prepared[key] != nil && pool.warmCostMiB <= room
                 && (pool.warm.count < configuration.pool.warm
                     || pool.shells.count < pool.wantedShells(configuration.pool.shells, now: now))
         }
@@ -101,10 +101,12 @@ extension Node {
     private func fillOne(_ key: PreparedImage.Key) async {
         guard let image = prepared[key], let pool = pools[key] else { return }
         do {
-            let spare = try await startShell(image.image, image.engine)
+            var spare = try await startShell(image.image, image.engine)
             if pool.warm.count < configuration.pool.warm {
                 do {
                     try await warm(spare.machine, image)
+                    spare.costMiB = try await Int(spare.machine.memory().private >> 20)
+                    pools[key]?.warmCostMiB = spare.costMiB
                 } catch {
                     await dispose(spare.machine, spare.home)
                     throw error
@@ -139,11 +141,28 @@ extension Node {
             Thaw.forCreate(
                 hostname: "template-of-martlet-", environment: image.origin.environment, user: image.origin.user,
                 diskMiB: nil)())
-        let outcome = try await machine.guest.exec(StartProcess(arguments: ["/bin/true"]), outputLimit: 1024)
-        try await machine.guest.forget(outcome.pid)
+        for command in [["/bin/true"]] + image.rehearsal {
+            let request = StartProcess(arguments: command, timeoutMilliseconds: 60_000)
+            let outcome = try await machine.guest.exec(request, outputLimit: 4096)
+            try await machine.guest.forget(outcome.pid)
+            if outcome.exit.code != 0 {
+                let said = (outcome.standardError + outcome.standardOutput).suffix(300)
+                logger.warning(
+                    "a rehearsal failed: what it prepares will be slower",
+                    metadata: [
+                        "template": "\(image.key.template)", "command": "\(command.joined(separator: " "))",
+                        "exit.code": "\(outcome.exit.code)", "output": "\(String(decoding: said, as: UTF8.self))",
+                    ])
+            }
+        }
         // The first capture of the sandbox should not be slower than the next.
-        _ = try await machine.guest.hold(surveys: true)
-        try await machine.guest.release()
+        let held = try await machine.guest.hold(surveys: true)
+        // Services wait in the machine for the thaw of who gets it; without any there is nothing to be held.
+        if image.origin.services?.isEmpty ?? true {
+            try await machine.guest.release()
+        } else if !held.frozen {
+            throw MartletError(.unavailable, "make ready: the services of the guest do not stand still")
+        }
         try await machine.pause()
     }
 

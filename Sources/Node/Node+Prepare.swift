@@ -15,7 +15,7 @@ extension Node {
             cpus: spec.cpus ?? template.definition.cpus, memoryMiB: spec.memoryMiB ?? template.definition.memoryMiB,
             maxCPUs: max(HostFacts.processors, template.definition.cpus),
             maxMemoryMiB: Int(HostFacts.memory().total >> 20))
-        let key = PreparedImage.Key(template: spec.template, shape: shape)
+        let key = PreparedImage.Key(template: template.name, shape: shape)
         if let image = prepared[key], image.origin.templateID == template.id { return (image, false) }
         let bakes = BakeMark()
         let image = try await preparing.value(for: key) { [self] in
@@ -49,9 +49,11 @@ extension Node {
         _ template: TemplateImage, _ key: PreparedImage.Key, _ engine: any SandboxEngine, _ bakes: BakeMark,
         progress: @escaping @Sendable (String) -> Void
     ) async throws -> PreparedImage {
+        let definition = template.definition
+        let environment = definition.env.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }
         let boot = BootImage(
             kernel: template.kernel, initramfs: template.initramfs, rootDisk: template.rootDisk, shape: key.shape,
-            warmup: template.definition.warmup)
+            warmup: definition.warmup, services: definition.services, environment: environment)
         let hasCard = network != nil
         let identity = try await engine.identity(for: boot, hasNetworkCard: hasCard)
         let captureKey = CaptureKey(
@@ -74,16 +76,16 @@ extension Node {
         guard let capture else { throw MartletError(.internal, "prepare: \(key.template): its capture vanished") }
         let image = MachineImage(
             digest: captureKey.digest, memory: capture.memory, baseDisks: [template.rootDisk, capture.disk],
-            shape: key.shape, deviceState: capture.deviceState, diskBytes: UInt64(template.definition.diskMiB) << 20,
+            shape: key.shape, deviceState: capture.deviceState, diskBytes: UInt64(definition.diskMiB) << 20,
             hasNetworkCard: hasCard)
         let origin = SandboxOrigin(
             compatibility: try await engine.compatibility(of: key.shape, hasNetworkCard: hasCard),
             kernel: template.kernel,
             initramfs: template.initramfs, kernelVersion: template.kernelVersion,
-            environment: template.definition.env.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" },
-            user: template.definition.user, templateID: template.id)
+            environment: environment, user: definition.user, templateID: template.id, services: definition.services)
         return PreparedImage(
-            key: key, engine: engine, image: image, diskMiB: template.definition.diskMiB, origin: origin)
+            key: key, engine: engine, image: image, diskMiB: definition.diskMiB, origin: origin,
+            rehearsal: definition.rehearsal)
     }
 
     /// Captures an image in a network of its own that reaches nothing.

@@ -14,13 +14,15 @@ extension Node {
             name: status.name, description: status.description, state: status.state.rawValue, digest: status.id,
             kernel: status.kernelVersion, sizeBytes: UInt64(clamping: status.sizeBytes), builtAt: status.builtAt,
             cpus: status.definition?.cpus ?? 0, memoryMiB: status.definition?.memoryMiB ?? 0,
-            diskMiB: status.definition?.diskMiB ?? 0, captures: status.captures)
+            diskMiB: status.definition?.diskMiB ?? 0, captures: status.captures,
+            aliases: status.definition?.aliases ?? [])
     }
 
     package func buildTemplate(
         _ name: String, force: Bool, progress: @escaping @Sendable (TemplateProgress) -> Void
     ) async throws -> NodeTemplate {
         let start = Clocks.monotonicNanoseconds
+        let name = try await images.canonicalName(name)
         let template = try await images.build(named: name, force: force) { step in
             progress(
                 TemplateProgress(
@@ -61,6 +63,7 @@ extension Node {
     }
 
     package func removeTemplate(_ name: String) async throws {
+        let name = try await images.canonicalName(name)
         let users = running.values.filter { $0.info.template == name }.count
         guard users == 0 else {
             throw MartletError(.conflict, "remove: template \(name): \(users) sandboxes run from it: remove them first")

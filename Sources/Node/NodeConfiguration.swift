@@ -34,7 +34,8 @@ package struct PoolConfiguration: Sendable {
     /// Templates made ready when the daemon starts; others become hot with their first create.
     package var hotTemplates: [String]
 
-    /// What a ready machine costs in MiB, as measured (see SPECIFICATION.md), for keeping to the limit.
+    /// What a ready machine costs in MiB, as measured (see SPECIFICATION.md), for keeping to the limit. A warm guest of
+    /// another template than `base` may hold more: that is found out with the first one.
     static let shellCostMiB = 16
     static let warmCostMiB = 40
 

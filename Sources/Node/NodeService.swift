@@ -114,10 +114,12 @@ package struct NodeTemplate: Sendable {
     package var memoryMiB: Int
     package var diskMiB: Int
     package var captures: Int
+    /// Other names it may be asked for by.
+    package var aliases: [String]
 
     package init(
         name: String, description: String, state: String, digest: String?, kernel: String?, sizeBytes: UInt64,
-        builtAt: Timestamp?, cpus: Int, memoryMiB: Int, diskMiB: Int, captures: Int
+        builtAt: Timestamp?, cpus: Int, memoryMiB: Int, diskMiB: Int, captures: Int, aliases: [String] = []
     ) {
         self.name = name
         self.description = description
@@ -130,6 +132,7 @@ package struct NodeTemplate: Sendable {
         self.memoryMiB = memoryMiB
         self.diskMiB = diskMiB
         self.captures = captures
+        self.aliases = aliases
     }
 }
 

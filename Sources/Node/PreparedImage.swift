@@ -15,4 +15,6 @@ struct PreparedImage: Sendable {
     /// The template's own disk size; a larger disk is not kept ready.
     var diskMiB: Int
     var origin: SandboxOrigin
+    /// Programs run in a machine that is kept ready.
+    var rehearsal: [[String]]
 }

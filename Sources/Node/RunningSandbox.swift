@@ -25,4 +25,6 @@ struct SpareMachine: Sendable {
     var machine: any Machine
     var home: MachineHome
     var imageDigest: String
+    /// Host memory it holds, in MiB, for keeping to the pool's limit.
+    var costMiB = PoolConfiguration.shellCostMiB
 }

@@ -13,7 +13,7 @@ struct QEMUBaker: Sendable {
     var tscKilohertz: UInt64
 
     /// Counted up when captures are made in another way, so that old ones are not used any more.
-    static let procedure = 3
+    static let procedure = 4
 
     /// How long the guest is left alone before it is captured. Its kernel puts work off (grace periods, write-back,
     /// timers) and tells nobody when it is done; what is still due at the capture is done again by every sandbox, on
@@ -30,10 +30,12 @@ struct QEMUBaker: Sendable {
         do {
             let hello = try await machine.guest.ping(timeout: bootTimeout)
             progress("booted Linux \(hello.kernel) in \(hello.uptimeMilliseconds) ms of its own time")
+            try await machine.guest.startServices(
+                image.services, environment: image.environment, progress: progress)
             for command in image.warmup { try await warm(machine.guest, command, progress) }
             try await rehearse(machine.guest)
             progress("capturing memory and devices")
-            try await machine.guest.freeze()
+            try await quiet(machine.guest, image)
             try await Task.sleep(for: QEMUBaker.settling)
             try await machine.pause()
             try await machine.saveDeviceState(to: "\(directory)/device-state")
@@ -44,6 +46,16 @@ struct QEMUBaker: Sendable {
         }
         for name in [MachineRecord.fileName, "qemu.log", QEMUMachine.File.monitor, QEMUMachine.File.guest] {
             unlink("\(directory)/\(name)")
+        }
+    }
+
+    /// Brings the disk up to date. Services are held first, and captured so: none runs in a sandbox before it is thawed.
+    private func quiet(_ guest: GuestConnection, _ image: BootImage) async throws {
+        guard !image.services.isEmpty else { return try await guest.freeze() }
+        let held = try await guest.hold(timeout: .seconds(10), flush: true)
+        guard held.frozen, held.flushed else {
+            throw MartletError(
+                .failedPrecondition, "capture: the services could not be stopped and brought to the disk for it")
         }
     }
 

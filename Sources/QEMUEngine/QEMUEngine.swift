@@ -121,6 +121,7 @@ package actor QEMUEngine: SandboxEngine {
         do {
             var bare = image
             bare.warmup = []
+            bare.services = []
             try await baker().bake(
                 bare, with: .kvm, into: directory, network: nil, bootTimeout: .seconds(20)
             ) { _ in }

@@ -11,13 +11,22 @@ package struct BootImage: Sendable {
     package var shape: MachineShape
     /// Argument lists run in the guest, one after another, before the capture.
     package var warmup: [[String]]
+    /// Programs started before those, and captured running.
+    package var services: [TemplateService]
+    /// `NAME=value` pairs services are started with beside their own.
+    package var environment: [String]
 
-    package init(kernel: String, initramfs: String, rootDisk: String, shape: MachineShape, warmup: [[String]]) {
+    package init(
+        kernel: String, initramfs: String, rootDisk: String, shape: MachineShape, warmup: [[String]] = [],
+        services: [TemplateService] = [], environment: [String] = []
+    ) {
         self.kernel = kernel
         self.initramfs = initramfs
         self.rootDisk = rootDisk
         self.shape = shape
         self.warmup = warmup
+        self.services = services
+        self.environment = environment
     }
 }
 

@@ -77,6 +77,9 @@ final class RecordingMachine: MachineControl {
     func setIdentity(hostname: String, machineID: String) throws(SystemError) {
         try note("identity", hostname + " " + machineID)
     }
+    func publishEnvironment(_ environment: [String]) throws(SystemError) {
+        try note("environment", environment.joined(separator: " "))
+    }
     func renewGeneration() throws(SystemError) { try note("generation") }
     func dropConnections() throws(SystemError) { try note("connections") }
     func hasOuterConnections() throws(SystemError) -> Bool { true }

@@ -42,6 +42,7 @@ struct UntouchedMachine: MachineControl {
     func setClock(nanoseconds: Int64) throws(SystemError) {}
     func reseed(entropy: [UInt8]) throws(SystemError) {}
     func setIdentity(hostname: String, machineID: String) throws(SystemError) {}
+    func publishEnvironment(_ environment: [String]) throws(SystemError) {}
     func renewGeneration() throws(SystemError) {}
     func dropConnections() throws(SystemError) {}
     func hasOuterConnections() throws(SystemError) -> Bool { true }

@@ -14,7 +14,7 @@ import Testing
     }
 
     @Test func operationsAndKindsKeepTheirNumbers() {
-        #expect(Operation.allCases.map(\.rawValue) == Array(1...7) + Array(16...23) + Array(32...39) + [48])
+        #expect(Operation.allCases.map(\.rawValue) == Array(1...7) + Array(16...24) + Array(32...39) + [48])
         #expect(Frame.Kind.allCases.map(\.rawValue) == Array(1...7))
         #expect(OutputChannel.allCases.map(\.rawValue) == [1, 2])
         #expect(GuestFailure.Code.allCases.map(\.rawValue) == Array(0...16))

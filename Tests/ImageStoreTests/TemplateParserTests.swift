@@ -20,6 +20,18 @@ import Testing
                 user: user
                 warmup:
                   - [python3, -c, "print('a b')"]
+                rehearsal: [["true"]]
+                aliases: [site]
+                exclude: [/usr/share/big/*]
+                services:
+                  - name: web
+                    command: [nginx, -g, daemon off;]
+                    user: user
+                    cwd: /srv
+                    env: {B: "2", A: "1"}
+                    ready: {port: 80, within_seconds: 30}
+                  - {name: two, command: [two], ready: {file: /run/two}}
+                  - {name: three, command: [three], ready: {command: [test, -e, /x]}}
                 """)
             let definition = try await fixture.open().definition(named: "web")
             #expect(definition.description == "a web server")
@@ -29,6 +41,16 @@ import Testing
             #expect(definition.env == ["LANG": "C.UTF-8", "PORT": "8080"])
             #expect(definition.user == "user")
             #expect(definition.warmup == [["python3", "-c", "print('a b')"]])
+            #expect(definition.rehearsal == [["true"]])
+            #expect((definition.aliases, definition.exclude) == (["site"], ["/usr/share/big/*"]))
+            #expect(
+                definition.services == [
+                    TemplateService(
+                        name: "web", command: ["nginx", "-g", "daemon off;"], user: "user", workingDirectory: "/srv",
+                        environment: ["A=1", "B=2"], readiness: .port(80), readySeconds: 30),
+                    TemplateService(name: "two", command: ["two"], readiness: .file("/run/two")),
+                    TemplateService(name: "three", command: ["three"], readiness: .command(["test", "-e", "/x"])),
+                ])
         }
     }
 
@@ -57,6 +79,17 @@ import Testing
         ("cpus: 0", "cpus: 0 is outside 1...16"),
         ("cpus: [1]", "cpus: must be a text"),
         ("env: {1A: x}", "env: '1A' names must be"),
+        ("aliases: [bad]", "aliases: 'bad' must be 1-63 characters"),
+        ("exclude: [etc]", "exclude: 'etc' must be an absolute path"),
+        ("services: [{name: a}]", "services: each entry must have a name and a command"),
+        ("services: [{name: A, command: [a]}]", "services.name: 'A' must be"),
+        ("services: [{name: a, command: [a], port: 1}]", "services.port: unknown key"),
+        ("services: [{name: a, command: [a], ready: {}}]", "services.a.ready: must have one of"),
+        ("services: [{name: a, command: [a], ready: {port: 0}}]", "services.a.ready.port: 0 is outside"),
+        ("services: [{name: a, command: [a]}, {name: a, command: [b]}]", "services: 'a' is there twice"),
+        ("files: [{path: etc}]", "files.path: 'etc' must be an absolute path"),
+        ("files: [{path: /a/../b}]", "files.path: '/a/../b' must be an absolute path"),
+        ("files: [{path: /a, mode: \"0999\"}]", "files.mode: '0999' must be octal"),
         ("env: [A]", "env: must be a mapping"),
         ("user: \"a:b\"", "user: 'a:b' must be"),
         ("warmup: [[]]", "warmup: each entry must"),

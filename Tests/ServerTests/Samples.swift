@@ -71,7 +71,7 @@ enum Samples {
                 "Template",
                 TemplateResource(
                     name: "", description: "", state: "", digest: "", kernel: "", sizeBytes: 0, builtAt: time, cpus: 1,
-                    memoryMiB: 1, diskMiB: 1, captures: 1)
+                    memoryMiB: 1, diskMiB: 1, captures: 1, aliases: [""])
             ),
             ("TemplatePage", Page<TemplateResource>(items: [], nextCursor: "")),
             (

@@ -28,7 +28,9 @@ package final class Templates: Sendable {
     ///
     /// - Throws: `not_found`.
     package func get(_ name: String) async throws -> TemplateResource {
-        guard let template = try await node.templates().first(where: { $0.name == name }) else {
+        let templates = try await node.templates()
+        let named = templates.first { $0.name == name } ?? templates.first { $0.aliases.contains(name) }
+        guard let template = named else {
             throw MartletError(.notFound, "template: '\(name.printable)' does not exist")
         }
         return TemplateResource(template)
@@ -39,8 +41,7 @@ package final class Templates: Sendable {
     /// - Throws: `invalid_argument`, `not_found`, `permission_denied`, `resource_exhausted`.
     package func build(_ request: BuildTemplateRequest, caller: Caller) async throws -> TemplateBuild {
         try Templates.checkAdmin(caller)
-        let name = try SandboxName.parse(request.name, field: "name").rawValue
-        _ = try await get(name)
+        let name = try await get(SandboxName.parse(request.name, field: "name").rawValue).name
         let (log, isNew) = builds.withLock { builds in
             if let log = builds.first(where: { $0.template == name && !$0.isOver }) { return (log, false) }
             let log = TemplateBuildLog(template: name, force: request.force ?? false)
@@ -77,8 +78,7 @@ package final class Templates: Sendable {
     /// - Throws: `not_found`, `permission_denied`, `conflict` while a sandbox uses it.
     package func remove(_ name: String, caller: Caller) async throws {
         try Templates.checkAdmin(caller)
-        _ = try await get(name)
-        try await node.removeTemplate(name)
+        try await node.removeTemplate(get(name).name)
     }
 
     private func log(_ id: String, of template: String) throws(MartletError) -> TemplateBuildLog {

@@ -1,4 +1,5 @@
 import SandboxEngine
+import SandboxModel
 
 /// What a sandbox was made from, as far as it matters after its machine has ended: to restore a capture of it, or to
 /// boot its disk.
@@ -15,4 +16,6 @@ struct SandboxOrigin: Sendable, Codable {
     var user: String
     /// The content address of its template.
     var templateID: String
+    /// What runs in it from its boot on; nil in what older daemons have written: nothing.
+    var services: [TemplateService]?
 }

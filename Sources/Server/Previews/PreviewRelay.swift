@@ -98,6 +98,7 @@ struct PreviewRelay: Sendable {
         }
     }
 
+    @_optimize(none)  // The optimiser of Swift 6.3.1 fails on it; it spends its time waiting anyway.
     private func nextItem(_ parser: inout AnswerParser) async throws -> AnswerParser.Item? {
         while true {
             if let item = try parser.next() { return item }

@@ -70,10 +70,13 @@ final class ProcessTable {
         stream.start()
     }
 
-    /// Starts a process that nobody follows yet; `ended` is called once when it has ended.
+    /// Starts a process that nobody follows yet; `ended` is called once when it has ended, and what it left is killed.
     func startUnfollowed(_ request: StartProcess, ended: @escaping () -> Void) throws(GuestFailure) -> Int32 {
         let process = try launch(request)
-        process.onEnded = ended
+        process.onEnded = { [unowned process] in
+            process.killEverything()
+            ended()
+        }
         return process.pid
     }
 

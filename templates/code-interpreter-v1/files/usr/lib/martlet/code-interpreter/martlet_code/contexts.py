@@ -8,13 +8,17 @@ from . import machine
 from .jupyter import PythonKernel, Zygote
 from .kernels import KernelDied, Output
 from .web import Refusal
+from .workers import BashKernel, JavaScriptKernel
 
 MAX_CONTEXTS = 64
 KEEPALIVE_SECONDS = 5
 # When a client has left, what it ran is interrupted, and again if that did not help: seconds between.
 INTERRUPTS = (1, 2, 4, 8, 15)
 DEFAULT_CWD = "/home/user"
-LANGUAGES = {"python": "python", "py": "python", "python3": "python", "ipython": "python"}
+LANGUAGES = {
+    "python": "python", "python3": "python", "py": "python", "javascript": "javascript", "js": "javascript",
+    "node": "javascript", "bash": "bash", "sh": "bash", "shell": "bash",
+}
 
 
 class Context:
@@ -141,6 +145,8 @@ class Context:
             done, _ = await asyncio.wait([run], timeout=seconds)
             if done:
                 return
+        if self.kernel.is_stubborn:
+            await self.kernel.stop()
 
 
 class Contexts:
@@ -165,6 +171,10 @@ class Contexts:
             print(f"code interpreter: {task.exception()!r}", flush=True)
 
     def make_kernel(self, language, name, cwd):
+        if language == "javascript":
+            return JavaScriptKernel(name, cwd)
+        if language == "bash":
+            return BashKernel(name, cwd)
         return PythonKernel(self.zygote, name, cwd)
 
     @staticmethod

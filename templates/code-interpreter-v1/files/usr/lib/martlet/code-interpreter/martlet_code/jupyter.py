@@ -12,15 +12,12 @@ import zmq
 import zmq.asyncio
 
 from . import machine
-from .kernels import KernelDied, ending
+from .kernels import KERNEL_SCORE, RUN, KernelDied, ending, prepare_directory
 
 DELIMITER = b"<IDS|MSG>"
-RUN = "/run/martlet-code"
 START_SECONDS = 60
 LOAD_SECONDS = 180
-# The kernel goes before the server does when memory runs out.
 ZYGOTE_SCORE = -900
-KERNEL_SCORE = 300
 
 
 class Zygote:
@@ -97,6 +94,7 @@ class PythonKernel:
     """One kernel and what runs in it."""
 
     language = "python"
+    is_stubborn = False
     _context = None
 
     def __init__(self, zygote, name, cwd):
@@ -119,10 +117,7 @@ class PythonKernel:
     async def start(self):
         """Starts the kernel; returns when it takes code."""
         account = machine.Account()
-        os.makedirs(RUN, mode=0o711, exist_ok=True)
-        shutil.rmtree(self.directory, ignore_errors=True)
-        os.mkdir(self.directory, 0o700)
-        os.chown(self.directory, account.uid, account.gid)
+        prepare_directory(self.directory, account)
         self.listens = asyncio.get_running_loop().create_future()
         order = {
             "kernel": self.name, "directory": self.directory, "cwd": self.cwd, "user": account.name,

@@ -149,6 +149,7 @@ def run(server, order):
     # Sockets are in a directory of their owner's alone. A key that all copies of the machine share keeps nobody out.
     app.session.key = b""
     app.config.HistoryManager.enabled = False
+    app.log_level = 40
     app.initialize([])
     add_formatters(app.shell)
     app.shell.enable_matplotlib("inline")

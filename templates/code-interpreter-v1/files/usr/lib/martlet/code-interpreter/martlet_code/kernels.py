@@ -1,9 +1,22 @@
 """What every kind of kernel is to the server."""
 
+import os
+import shutil
 import time
 
+RUN = "/run/martlet-code"
+# The kernel goes before the server does when memory runs out.
+KERNEL_SCORE = 300
 # Of one execution, everything together. What is over is dropped, and the client is told once.
 MAX_OUTPUT = 32 * 1024 * 1024
+
+
+def prepare_directory(path, account):
+    """Makes an empty directory that only a kernel and the server can look into."""
+    os.makedirs(RUN, mode=0o711, exist_ok=True)
+    shutil.rmtree(path, ignore_errors=True)
+    os.mkdir(path, 0o700)
+    os.chown(path, account.uid, account.gid)
 
 
 class KernelDied(Exception):
@@ -34,6 +47,8 @@ class Output:
         self.is_over = False
 
     def text(self, channel, text):
+        if 0 < self.left < len(text):
+            self.emit({"type": channel, "text": text[:self.left], "timestamp": time.time_ns()})
         if text and self.takes(len(text)):
             self.emit({"type": channel, "text": text, "timestamp": time.time_ns()})
 

@@ -1,6 +1,8 @@
 """The routes of the code interpreter."""
 
 import asyncio
+import re
+import signal
 
 from . import machine
 from .contexts import Contexts
@@ -8,18 +10,23 @@ from .kernels import KernelDied
 from .web import Answer, Refusal, Server, Stream
 
 PORT = 49999
+VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,255}")
 MAX_CODE = 16 * 1024 * 1024
 # Kernels go before their server does when memory runs out.
 OWN_SCORE = -950
 
-WARMUP = """
+PLOT = """
 import io as _io, numpy as _np, pandas as _pd, matplotlib.pyplot as _plt
 _plt.plot([1, 2, 3], label="line"); _plt.title("Title"); _plt.legend(); _plt.show()
 print("text")
 display(_pd.DataFrame({"a": [1, 2]}))
 1 + 1
 """
-WARMUP_END = "del _io, _np, _pd, _plt"
+WARMUPS = {
+    "python": (PLOT, "del _io, _np, _pd, _plt"),
+    "javascript": ("console.log('text'); await null; 1 + 1",),
+    "bash": ("echo text | cat",),
+}
 REHEARSAL = "print('text')\n1 + 1"
 
 
@@ -37,7 +44,7 @@ def environment_field(fields):
     if not isinstance(value, dict) or len(value) > 1024:
         raise Refusal(400, "env_vars must be an object of at most 1024 names and texts")
     for name, content in value.items():
-        if not isinstance(content, str) or not name or "=" in name or "\0" in name or "\0" in content:
+        if not isinstance(content, str) or "\0" in content or not VARIABLE.fullmatch(name):
             raise Refusal(400, f"env_vars: '{name[:64]}' cannot be a variable of the environment")
     return value
 
@@ -102,11 +109,12 @@ class Interpreter:
 
     async def warm_up(self):
         """Does once what users will do, so that it is in memory when the machine is captured."""
-        context = await self.contexts.default("python")
-        for code in (WARMUP, WARMUP_END):
-            for event in await context.rehearse(code):
-                if event["type"] == "error":
-                    raise RuntimeError(f"warm-up failed: {event['value']}\n{event['traceback']}")
+        for language, codes in WARMUPS.items():
+            context = await self.contexts.default(language)
+            for code in codes:
+                for event in await context.rehearse(code):
+                    if event["type"] == "error":
+                        raise RuntimeError(f"warm-up failed: {event['value']}\n{event['traceback']}")
 
 
 async def serve():
@@ -120,4 +128,6 @@ async def serve():
 
 
 def main():
+    # Started by whoever: what it starts must be open to interrupts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     asyncio.run(serve())

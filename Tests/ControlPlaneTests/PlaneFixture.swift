@@ -14,7 +14,7 @@ struct PlaneFixture: Sendable {
     let scratch: Scratch
 
     static func with(
-        node: TestNode = TestNode(), scratch: Scratch? = nil,
+        node: TestNode = TestNode(), scratch: Scratch? = nil, logger: Logger = .silent,
         configure: (inout ControlPlaneConfiguration) -> Void = { _ in },
         _ body: (PlaneFixture) async throws -> Void
     ) async throws {
@@ -24,7 +24,7 @@ struct PlaneFixture: Sendable {
         configure(&configuration)
         let plane = try await ControlPlane.start(
             configuration: configuration, store: store, node: node, keyFile: scratch.path + "/api-key",
-            logger: .silent)
+            logger: logger)
         let group = ServiceGroup(configuration: .init(services: [plane], logger: .silent))
         try await withThrowingTaskGroup(of: Void.self) { tasks in
             tasks.addTask { try await group.run() }

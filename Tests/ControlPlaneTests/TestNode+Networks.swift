@@ -24,6 +24,17 @@ extension TestNode {
         state.withLock { $0.machines[id]?.counters = counters }
     }
 
+    func setAddress(of id: SandboxID, _ address: IPv4Address) {
+        state.withLock { $0.machines[id]?.sandbox.networkAddress = address }
+    }
+    /// The node is a new one that has taken the sandboxes over: it knows no network yet.
+    func forgetNetworks() {
+        state.withLock { state in
+            state.given = []
+            for id in state.machines.keys { state.machines[id]?.network = .closed }
+        }
+    }
+
     /// The sandbox is refused something.
     func deny(_ id: SandboxID, _ denial: NetworkDenial) {
         state.withLock { state in

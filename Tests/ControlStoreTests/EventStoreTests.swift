@@ -34,4 +34,23 @@ struct EventStoreTests {
         #expect(try await store.events(of: noisy, after: 0, limit: 100).map(\.message) == ["17", "18", "19"])
         #expect(try await store.events(of: quiet, after: 0, limit: 100).isEmpty)
     }
+
+    @Test("Pruning one kind leaves the others alone")
+    func kinds() async throws {
+        let scratch = try Scratch()
+        let store = try SQLiteStore.open(directory: scratch.path)
+        let (noisy, quiet) = (SandboxID.random(), SandboxID.random())
+        func denied(_ id: SandboxID, _ message: String) -> EventRecord {
+            EventRecord(sandboxID: id, time: Timestamp(milliseconds: 1), kind: "denied", message: message)
+        }
+        _ = try await store.append([event(noisy, "made"), denied(quiet, "once")])
+        _ = try await store.append((0..<20).map { denied(noisy, "\($0)") })
+        try await store.pruneEvents(kind: "denied", perSandbox: 3, total: 1000)
+        let left = try await store.events(of: noisy, after: 0, limit: 100)
+        #expect(left.map(\.message) == ["made", "17", "18", "19"])
+        #expect(try await store.events(of: quiet, after: 0, limit: 100).count == 1)
+        try await store.pruneEvents(kind: "denied", perSandbox: 3, total: 2)
+        #expect(try await store.events(of: noisy, after: 0, limit: 100).map(\.message) == ["made", "18", "19"])
+        #expect(try await store.events(of: quiet, after: 0, limit: 100).isEmpty)
+    }
 }

@@ -49,7 +49,7 @@ package struct Host: Sendable {
         let network = report.network
         let free = max(0, network.capacity - network.used - network.ready)
         for (state, slots) in [("used", network.used), ("ready", network.ready), ("free", free)] {
-            Meter(label: "network_slots", dimensions: [("state", state)]).set(slots)
+            Meter(label: "martlet_network_slots", dimensions: [("state", state)]).set(slots)
         }
     }
 }

@@ -19,7 +19,7 @@ struct DenialBudget {
 
         mutating func fill(_ perSecond: Double, _ burst: Double, now: Int64) {
             tokens = min(burst, tokens + Double(max(0, now - at)) / 1000 * perSecond)
-            at = now
+            at = max(at, now)
         }
     }
 
@@ -39,7 +39,8 @@ struct DenialBudget {
         if spend(id, now) { return true }
         var merged = accounts[id]?.waiting[rule] ?? denial
         if accounts[id]?.waiting[rule] != nil {
-            merged.count = merged.count.addingReportingOverflow(denial.count).partialValue
+            let (sum, isTooMuch) = merged.count.addingReportingOverflow(denial.count)
+            merged.count = isTooMuch ? .max : sum
         }
         merged.name = nil
         merged.address = nil

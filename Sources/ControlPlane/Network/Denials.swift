@@ -7,6 +7,9 @@ import Synchronization
 final class Denials: Sendable {
     static let kind = "network_denied"
 
+    /// No one denial stands for more than this, whatever it says.
+    private static let mostAtOnce = 1 << 20
+
     private let events: Events
     private let budget = Mutex(DenialBudget())
     /// Told when something may have to wait.
@@ -17,7 +20,8 @@ final class Denials: Sendable {
     /// Takes note of something a sandbox was refused. Returns at once.
     func note(_ id: SandboxID, _ denial: NetworkDenial) {
         let rule = NetworkDenial.rules.contains(denial.rule) ? denial.rule : NetworkDenial.otherRule
-        Counter(label: "network_denied_total", dimensions: [("rule", rule)]).increment(by: max(1, denial.count))
+        Counter(label: "martlet_network_denied_total", dimensions: [("rule", rule)])
+            .increment(by: min(max(1, denial.count), Denials.mostAtOnce))
         let isNow = budget.withLock { $0.admit(denial, rule: rule, of: id, now: Denials.milliseconds) }
         if isNow { tell(id, denial) }
         wake.offer(())

@@ -51,8 +51,8 @@ final class Traffic: Sendable {
                 state.seen[id] = isLast ? nil : now
                 return before
             }
-            Traffic.count("network_sent_bytes_total", now.sentBytes, before?.sentBytes)
-            Traffic.count("network_received_bytes_total", now.receivedBytes, before?.receivedBytes)
+            Traffic.count("martlet_network_sent_bytes_total", now.sentBytes, before?.sentBytes)
+            Traffic.count("martlet_network_received_bytes_total", now.receivedBytes, before?.receivedBytes)
         }
     }
 

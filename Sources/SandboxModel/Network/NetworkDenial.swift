@@ -9,8 +9,14 @@ public struct NetworkDenial: Sendable, Hashable, Codable {
 
     /// What a rule is called here that is not among `rules`.
     public static let otherRule = "other"
-    /// Every rule there is, so that what is counted by rule is counted under few names.
-    public static let rules: Set<String> = ["blocked-address", "host-not-allowed"]
+    /// Every rule of `docs/networking.md`, so that what is counted by rule is counted under few names.
+    public static let rules: Set<String> = [
+        "address-denied", "address-not-allowed", "blocked-address", "connection-limit", "encrypted-sni",
+        "host-mismatch", "host-not-allowed", "invalid-packet", "ipv6", "lookup-not-allowed", "lookup-rate",
+        "lookup-type", "name-required", "network-off", "no-host", "no-sni", "not-http", "not-tls", "other-ethertype",
+        "policy-changed", "port-not-allowed", "protocol-not-allowed", "proxy-request", "rebinding", "spoofed-address",
+        "spoofed-arp", "spoofed-mac",
+    ]
 
     public var time: Timestamp
     public var kind: Kind

@@ -47,7 +47,8 @@ extension IPv4Prefix: Codable {
         let text = try container.decode(String.self)
         guard let value = IPv4Prefix(text) else {
             throw DecodingError.dataCorruptedError(
-                in: container, debugDescription: "'\(text.prefix(40))' is not an IPv4 address or range such as 10.0.0.0/8")
+                in: container,
+                debugDescription: "'\(text.prefix(40))' is not an IPv4 address or range such as 10.0.0.0/8")
         }
         self = value
     }

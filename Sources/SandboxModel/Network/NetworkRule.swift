@@ -105,7 +105,8 @@ extension NetworkRule: Codable {
         guard let value = NetworkRule(text) else {
             throw DecodingError.dataCorruptedError(
                 in: container,
-                debugDescription: "'\(text.prefix(80))' is not a rule: an IPv4 address or range, a host name or *.NAME, "
+                debugDescription:
+                    "'\(text.prefix(80))' is not a rule: an IPv4 address or range, a host name or *.NAME, "
                     + "each with :PORTS if need be; IPv6 is off")
         }
         self = value

@@ -294,7 +294,8 @@ package protocol NodeService: Sendable {
     ) async throws -> NodeSnapshot
 
     /// Puts another network in force for a running sandbox, at once and as a whole: connections that it does not allow
-    /// end. Programs started from now on find the placeholders of new secrets in their environment.
+    /// end. Programs started from now on find the placeholders of new secrets in their environment, if the guest takes
+    /// them: what is refused does not depend on it.
     ///
     /// A daemon that takes a sandbox over puts its policy in force by itself, but knows no secrets: they are given back
     /// to it this way.

@@ -140,6 +140,7 @@ struct NetworkTests {
             #expect(await code { try await sandboxes.setNetwork(made.id, .closed, caller: .local) } == .unavailable)
             #expect(try fixture.sandbox(made.id).network == open)
             #expect(try await store.sandboxes().first?.network == open)
+            #expect(node.network(of: id)?.policy == open)
             node.fail(.setNetwork, nil)
 
             _ = try await sandboxes.pause(made.id, caller: .local)

@@ -55,6 +55,10 @@ extension Sandboxes {
             } catch {
                 _ = index.change(id) { $0.network = before.network }
                 await save(id)
+                // It may have failed after it was in force.
+                if before.state == .running, let old = try? await networks.network(of: before) {
+                    try? await node.setNetwork(of: id, old)
+                }
                 throw error
             }
             events.note(

@@ -29,6 +29,10 @@ struct Reconciliation: Sendable {
                 try await lose(record)
             }
         }
+        await withTaskGroup(of: Void.self) { group in
+            // All at once: a guest may take its time, and none is to hold up the start for the others.
+            for record in index.all where record.state == .running { group.addTask { await giveNetwork(record) } }
+        }
         let known = Set(records.filter(\.state.isLive).map(\.id))
         let orphans = machines.keys.filter { !known.contains($0) }
         for id in orphans { await destroyOrphan(id) }
@@ -59,7 +63,6 @@ struct Reconciliation: Sendable {
         let difference =
             adopted.state == record.state ? [:] : ["from": record.state.rawValue, "to": adopted.state.rawValue]
         events.note(record.id, "adopted", "taken over by a new daemon", difference)
-        if adopted.state == .running { await giveNetwork(adopted) }
     }
 
     /// Tells the node what a running sandbox may reach: it is not the node that remembers. What cannot be told leaves

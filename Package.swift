@@ -137,8 +137,8 @@ let package = Package(
         tests(
             "HostNetworkTests",
             [
-                "HostNetwork", "SandboxModel", "LinuxSystem", "CLinux", .nioCore, .nioPosix, .nioHTTP1, .nioSSL, .x509,
-                .asn1, .crypto, .logging, .lifecycle,
+                "HostNetwork", "SandboxModel", "LinuxSystem", "CLinux", .nioCore, .nioPosix, .nioHTTP1, .nioTLS,
+                .nioSSL, .x509, .asn1, .crypto, .logging, .lifecycle,
             ], exclude: ["Fixtures"]),
         tests(
             "NodeTests",

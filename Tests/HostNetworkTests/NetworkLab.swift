@@ -44,6 +44,8 @@ final class NetworkLab: Sendable {
             let outside = try NetworkLinks()
             let host = try NetworkNamespace.enterNew()
             let inside = try NetworkLinks()
+            // New namespaces begin as the machine's own is.
+            try NetworkNamespace.set("ipv4/ip_forward", to: "0")
             let macs = (HardwareAddress(2, 0, 0, 0, 0, 1), HardwareAddress(2, 0, 0, 0, 0, 2))
             try inside.addPair("wan0", macs.0, peer: "host0", macs.1, in: internet, mtu: 1500)
             let wan = try inside.index(of: "wan0")
@@ -111,6 +113,22 @@ final class NetworkLab: Sendable {
                 }
             }
             try SystemError.check(count < 0 ? -Int(errno) : count, "receive", "datagram")
+            return peer
+        }
+    }
+
+    /// Takes the next connection of a listening socket and gives who it is from.
+    func accept(_ listener: Descriptor) async throws -> sockaddr_in {
+        try await thread.run(.background) {
+            guard clinux_poll_one(listener.number, Int16(POLLIN), 10_000) > 0 else {
+                throw SystemError("accept", "connection", errno: ETIMEDOUT)
+            }
+            var peer = sockaddr_in()
+            var size = socklen_t(MemoryLayout<sockaddr_in>.size)
+            let number = withUnsafeMutablePointer(to: &peer) { pointer in
+                pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { Glibc.accept(listener.number, $0, &size) }
+            }
+            close(try SystemError.check(number < 0 ? -errno : number, "accept", "connection"))
             return peer
         }
     }

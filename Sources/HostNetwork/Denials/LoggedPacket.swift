@@ -9,6 +9,13 @@ struct LoggedPacket: Equatable {
     var address: IPv4Address?
     var port: UInt16?
 
+    init(rule: String, transport: String, address: IPv4Address? = nil, port: UInt16? = nil) {
+        self.rule = rule
+        self.transport = transport
+        self.address = address
+        self.port = port
+    }
+
     /// The messages of what one read of an NFLOG socket brought (linux/netfilter/nfnetlink_log.h); those that are
     /// something else, or broken, are left out.
     static func packets(in bytes: UnsafeRawBufferPointer) -> [LoggedPacket] {
@@ -54,8 +61,9 @@ struct LoggedPacket: Equatable {
             rest = rest.dropping((length + 3) & ~3)
         }
         guard let prefix, !prefix.isEmpty else { return nil }
-        rule = prefix
-        transport = isTagged ? "vlan" : ethertype.map(LoggedPacket.name(ofEthertype:)) ?? "unknown"
+        self.init(
+            rule: prefix,
+            transport: isTagged ? "vlan" : ethertype.map(LoggedPacket.name(ofEthertype:)) ?? "unknown")
         guard let payload, let ethertype, !isTagged else { return }
         switch ethertype {
         case 0x0800: readIPv4(payload)

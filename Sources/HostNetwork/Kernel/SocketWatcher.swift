@@ -75,6 +75,9 @@ final class SocketWatcher: Sendable {
         core.ring()
     }
 
+    /// Watches there are.
+    var count: Int { core.state.withLock { $0.entries.count } }
+
     // MARK: Watching
 
     /// Calls `handler` on the watcher's thread each time the descriptor can be read from, until `cancel`.

@@ -14,7 +14,7 @@ struct SubnetClaim: Sendable {
     ///
     /// To be called on a thread in the host's namespace, `links` being its own.
     ///
-    /// - Throws: `failed_precondition` when it is in use, or none is free.
+    /// - Throws: `failed_precondition` when the one asked for is in use, `unsupported` when none is free.
     static func take(_ configuration: HostNetworkConfiguration, links: NetworkLinks) throws -> SubnetClaim {
         try makeDirectory(configuration.directory, mode: 0o700)
         try makeDirectory(configuration.claims, mode: 0o755)
@@ -42,7 +42,7 @@ struct SubnetClaim: Sendable {
             }
         }
         throw MartletError(
-            .failedPrecondition,
+            .unsupported,
             "network: none of 10.201.0.0/16 to 10.231.0.0/16 is free (\(reasons.first ?? "")); choose a free subnet with "
                 + "--network-subnet")
     }

@@ -33,6 +33,7 @@ struct Examination: Sendable {
         for (name, package) in [("tar", "tar"), ("zstd", "zstd")] {
             checks.append(program(name, package: package, isRequired: false, purpose: "to export and import snapshots"))
         }
+        checks += await networkChecks
         checks += [writable, space, memory, daemonCheck(isRunning, daemon)]
         return DoctorReport(
             engine: engine, checks: checks, daemonRunning: isRunning, daemonURL: daemon?.url, dataDirectory: data.path,

@@ -11,6 +11,7 @@ package struct TrustStore: Sendable {
     /// Where distributions keep their bundle; the first that is there counts.
     private static let systemBundles = ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt"]
     private static let localAuthorities = "/usr/local/share/ca-certificates"
+    private static let localName = "/martlet.crt"
     private static let begin = Array("# Added by martlet-guest\n".utf8)
     private static let end = Array("# Added by martlet-guest: end\n".utf8)
     /// Debian's has 220 KB.
@@ -31,15 +32,17 @@ package struct TrustStore: Sendable {
         }
         var text = certificate
         if text.last != 10 { text.append(10) }
+        let local = root + TrustStore.localAuthorities
+        // Named twice, since the disk may have gone on in another machine.
+        let earlier = [root + GuestTrust.certificate, local + TrustStore.localName].compactMap(TrustStore.certificate)
         try AtomicFile.write(text, to: root + GuestTrust.certificate, mode: 0o644, durable: false)
         let bundle = systemBundle()
-        let content = TrustStore.bundle(bundle?.content ?? [], with: text)
+        let content = TrustStore.bundle(bundle?.content ?? [], with: text, without: earlier)
         try AtomicFile.write(content, to: root + GuestTrust.bundle, mode: 0o644, durable: false)
         guard let bundle else { return }
         try? TrustStore.overwrite(bundle.file, content)
-        let local = root + TrustStore.localAuthorities
         if access(local, F_OK) == 0 {
-            try? AtomicFile.write(text, to: "\(local)/martlet.crt", mode: 0o644, durable: false)
+            try? AtomicFile.write(text, to: local + TrustStore.localName, mode: 0o644, durable: false)
         }
     }
 
@@ -65,12 +68,26 @@ package struct TrustStore: Sendable {
         }
     }
 
-    /// `content` with our authority at its end instead of an earlier one.
-    static func bundle(_ content: [UInt8], with certificate: [UInt8]) -> [UInt8] {
+    /// The certificate in a file of ours; nil where a program has put something else there.
+    private static func certificate(at path: String) -> [UInt8]? {
+        guard let file = try? Descriptor.open(path, O_RDONLY | O_NONBLOCK),
+            let bytes = try? file.readAll(limit: GuestTrust.maxBytes + 1), isCertificate(bytes)
+        else { return nil }
+        return bytes
+    }
+
+    /// `content` with our authority at its end instead of earlier ones, which may be among the others as well: whoever
+    /// makes a bundle of the local ones keeps no marks.
+    static func bundle(_ content: [UInt8], with certificate: [UInt8], without earlier: [[UInt8]]) -> [UInt8] {
         var result = content
         if let start = position(of: begin, in: content, from: 0) {
             let stop = position(of: end, in: content, from: start).map { $0 + end.count } ?? content.count
             result.removeSubrange(start..<stop)
+        }
+        for text in earlier {
+            while let start = position(of: text, in: result, from: 0) {
+                result.removeSubrange(start..<start + text.count)
+            }
         }
         if let last = result.last, last != 10 { result.append(10) }
         return result + begin + certificate + end

@@ -37,6 +37,13 @@ import Testing
                 try read(root + GuestTrust.certificate) == String(decoding: Self.certificate("c2Vjb25k"), as: UTF8.self)
             )
             #expect(try read(root + "/usr/local/share/ca-certificates/martlet.crt").contains("c2Vjb25k"))
+            // A bundle made anew has the local authority among the others, without marks.
+            let made = String(decoding: Self.certificate("c2Vjb25k"), as: UTF8.self) + Self.system
+            try made.write(toFile: root + Self.bundlePath, atomically: true, encoding: .utf8)
+            try FileManager.default.removeItem(atPath: root + GuestTrust.certificate)
+            try TrustStore(root: root).trust(Self.certificate("dGhpcmQ="))
+            #expect(try !read(root + Self.bundlePath).contains("c2Vjb25k"))
+            #expect(try read(root + Self.bundlePath).hasPrefix(Self.system))
             // The last line of what was there is not grown together with ours.
             try String(Self.system.dropLast()).write(toFile: root + Self.bundlePath, atomically: true, encoding: .utf8)
             try TrustStore(root: root).trust(Self.certificate("dGhpcmQ="))

@@ -85,11 +85,12 @@ extension NodeFixture {
     /// The life of a node and of its host's network; see `live(in:)`.
     static func live(
         in directory: String, on lab: NetworkLab, pool: PoolConfiguration = PoolConfiguration(isEnabled: false),
-        maxSandboxes: Int = 16, stopsSandboxes: Bool = true,
+        maxSandboxes: Int = 16, stopsSandboxes: Bool = true, slots: Int = 2,
         _ body: @escaping @Sendable (NodeFixture, HostNetwork) async throws -> Void
     ) async throws {
         var configuration = lab.configuration
         configuration.translates = false
+        configuration.pooledSlots = slots
         let network = try await lab.open(configuration)
         try await live(
             in: directory, pool: pool, maxSandboxes: maxSandboxes, stopsSandboxes: stopsSandboxes, network: network

@@ -29,6 +29,11 @@ import Testing
                 #expect(seen.contains(expected), "\(expected): \(seen)")
             }
             #expect(!seen.contains("fe80"))
+            // Checksums and segments are left to the host, both ways, and nobody is told that it is there.
+            let offloads = Array(try await fixture.shell("cat /sys/class/net/eth0/device/features", in: sandbox))
+            #expect([0, 1, 7, 11].allSatisfy { offloads[$0] == "1" } && offloads[21] == "0", "\(offloads)")
+            // It has said nothing by itself.
+            #expect(try await fixture.node.networkCounters(of: sandbox.id).denied == 0)
             async let denied = fixture.nextDenial()
             #expect(try await fixture.outerAddress(of: sandbox) == "")
             let denial = try #require(await denied)
@@ -236,6 +241,53 @@ import Testing
         }
     }
 
+    @Test func `a sandbox with secrets sees placeholders, and trusts an authority of its own`() async throws {
+        try await NodeFixture.withNetwork { fixture, _ in
+            let network = try NetworkTests.secrets("API_KEY", "mp_one")
+            let sandbox = try await fixture.create(network, environment: ["CURL_CA_BUNDLE=/own"])
+            let id = sandbox.id
+            let variables = "echo $API_KEY,$OTHER_KEY,$SSL_CERT_FILE,$CURL_CA_BUNDLE"
+            let bundle = "/run/martlet/ca-bundle.pem"
+            #expect(try await fixture.shell(variables, in: sandbox) == "mp_one,,\(bundle),/own")
+            #expect(try await fixture.trusted(in: sandbox) == "1 1")
+            let everything = "cat /proc/1/environ /run/martlet/* /etc/ssl/certs/ca-certificates.crt; env"
+            #expect(try await !fixture.shell(everything, in: sandbox).contains("the real one"))
+            // What keeps the system's bundle rewrites it, as in every upgrade of it.
+            _ = try await fixture.shell("update-ca-certificates >/dev/null 2>&1", in: sandbox)
+            #expect(try await fixture.trusted(in: sandbox) == "1 1")
+            // A fork has what it is given, and no more.
+            let child = try await fixture.fork(.sandbox(id), 1, .closed)[0]
+            #expect(try await fixture.shell(variables, in: child) == ",,,")
+            let another = try NetworkTests.secrets("OTHER_KEY", "mp_two")
+            let other = try await fixture.fork(.sandbox(id), 1, another)[0]
+            #expect(try await fixture.shell(variables, in: other) == ",mp_two,\(bundle),\(bundle)")
+            #expect(try await fixture.trusted(in: other) == "1 1", "the parent's authority is still trusted")
+            // Secrets that come later, and those that are there after a pause.
+            try await fixture.node.setNetwork(of: id, another)
+            #expect(try await fixture.shell(variables, in: sandbox) == "mp_one,mp_two,\(bundle),/own")
+            _ = try await fixture.node.pause(id)
+            let resumed = try await fixture.node.resume(id, from: .memory, network: another)
+            #expect(try await fixture.shell(variables, in: resumed) == "mp_one,mp_two,\(bundle),/own")
+            let booted = try await fixture.node.resume(id, from: .disk, network: another)
+            #expect(try await fixture.shell(variables, in: booted) == ",mp_two,\(bundle),/own")
+            #expect(try await fixture.trusted(in: booted) == "1 1")
+            for name in fixture.list("machines") {
+                let file = try String(
+                    contentsOfFile: "\(fixture.directory)/machines/\(name)/sandbox.json", encoding: .utf8)
+                #expect(!file.contains("the real one") && !file.contains("PRIVATE KEY") && file.contains("policy"))
+            }
+            try await fixture.destroy([child, other, booted])
+        }
+    }
+
+    private static func secrets(_ name: String, _ placeholder: String) throws -> SandboxNetwork {
+        let host = try #require(HostPattern("api.example.com"))
+        return SandboxNetwork(
+            policy: .closed,
+            secrets: [NetworkSecret(name: name, placeholder: placeholder, value: "the real one", hosts: [host])],
+            authority: try NetworkAuthority.make(for: .random()))
+    }
+
     /// Holds one connection to the server from its start on.
     private static let talker = """
         import errno, socket
@@ -255,6 +307,14 @@ extension NodeFixture {
     fileprivate func nextDenial() async -> NodeDenial? {
         for await denial in node.denials { return denial }
         return nil
+    }
+
+    /// How many authorities of sandboxes programs trust: those that are told of the bundle, and those that are not.
+    fileprivate func trusted(in sandbox: NodeSandbox) async throws -> String {
+        let count =
+            "import ssl; print(sum('Martlet sandbox' in str(c) for c in ssl.create_default_context().get_ca_certs()))"
+        let script = "set -- \"$(python3 -c \"$1\")\" \"$(env -u SSL_CERT_FILE python3 -c \"$1\")\"; echo \"$1 $2\""
+        return try await output(of: "/bin/sh", "-c", script, "sh", count, in: sandbox)
     }
 
     /// How many machines wait to be handed out.

@@ -107,7 +107,8 @@ let package = Package(
         room(
             "Server",
             ["ControlPlane", "MartletAPI", "E2BProtocol", .hummingbird, .httpTypes, .metrics, .logging, .lifecycle]),
-        room("MartletClient", ["MartletAPI", "SandboxModel", .asyncHTTPClient, .nioCore, .nioHTTP1]),
+        room(
+            "MartletClient", ["MartletAPI", "SandboxModel", .asyncHTTPClient, .nioCore, .nioPosix, .nioHTTP1, .nioSSL]),
         room(
             "MartletBench",
             [
@@ -179,11 +180,12 @@ let package = Package(
             ]),
         tests(
             "MartletClientTests",
-            ["MartletClient", "MartletAPI", "SandboxModel", "LinuxSystem", .nioCore]),
+            ["MartletClient", "MartletAPI", "SandboxModel", "LinuxSystem", .nioCore, .nioPosix]),
         tests(
             "MartletCommandsTests",
             [
-                "MartletCommands", "MartletClient", "MartletAPI", "HostNetwork", "SandboxModel", "LinuxSystem",
+                "MartletCommands", "MartletClient", "MartletAPI", "HostNetwork", "Server", "SandboxModel",
+                "LinuxSystem",
                 "martlet",
                 .arguments, .logging,
             ]),

@@ -67,3 +67,15 @@ int clinux_own_addresses(clinux_address *addresses, int capacity) {
     freeifaddrs(list);
     return count;
 }
+
+int clinux_loopback_port_is_free(uint16_t port) {
+    struct sockaddr_in address = { .sin_family = AF_INET, .sin_port = htons(port) };
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0) return 0;
+    int on = 1;
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    int is_free = bind(fd, (const struct sockaddr *)&address, sizeof address) == 0;
+    close(fd);
+    return is_free;
+}

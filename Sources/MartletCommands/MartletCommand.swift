@@ -24,7 +24,8 @@ struct MartletCommand: AsyncParsableCommand {
                     PauseCommand.self, ResumeCommand.self, SnapshotCommand.self, ForkCommand.self, RewindCommand.self,
                     TreeCommand.self,
                 ]),
-            CommandGroup(name: "Networks", subcommands: [NetworkCommand.self]),
+            CommandGroup(
+                name: "Networks", subcommands: [NetworkCommand.self, PortCommand.self, PortForwardCommand.self]),
             CommandGroup(name: "Templates", subcommands: [TemplateCommand.self]),
             CommandGroup(
                 name: "This machine",

@@ -5,6 +5,7 @@ import LinuxSystem
 import Logging
 import MartletClient
 import SandboxModel
+import Server
 import Testing
 
 @testable import MartletCommands
@@ -40,6 +41,15 @@ import Testing
     @Test(arguments: ["", "1", "host", "host:", ":1", "host:65536", "host:-1", "::1:80", "a:b:1"])
     func anAddressThatIsNoneIsRefused(address: String) {
         #expect(throws: MartletError.self) { try ServeSettings.address(address) }
+    }
+
+    @Test func theDomainOfPublishedPortsIsLocalhostUnlessToldOtherwise() throws {
+        #expect(try settings().domain == .standard)
+        #expect(
+            try settings(["--domain", "https://p.example.com"]).domain
+                == PreviewDomain(parsing: "https://p.example.com"))
+        #expect(try settings([], ["MARTLET_DOMAIN": "p.example.com"]).domain == PreviewDomain(parsing: "p.example.com"))
+        #expect(throws: MartletError.self) { try settings(["--domain", "not a domain"]) }
     }
 
     @Test func numbersOutOfRangeAreRefusedByName() {

@@ -18,4 +18,7 @@ int clinux_reset_at_close(int fd);
 // Addresses of this machine's cards that are up, loopback and link-local ones left out. Gives how many were filled in.
 int clinux_own_addresses(clinux_address *addresses, int capacity);
 
+// Whether a server could listen at 127.0.0.1 and this port now: 1 or 0.
+int clinux_loopback_port_is_free(uint16_t port);
+
 #endif

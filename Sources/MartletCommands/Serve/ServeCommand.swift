@@ -51,6 +51,10 @@ struct ServeCommand: AsyncParsableCommand {
     @Flag(name: .long, help: "Never use KVM.")
     var noKvm = false
 
+    @Option(
+        name: .long, help: "Domain of published ports, {port}-{id}.DOMAIN (localhost); https:// where TLS is in front.")
+    var domain: String?
+
     @OptionGroup var network: NetworkServeOptions
 
     @Option(name: .long, help: "text or json (text on a terminal, else json).")

@@ -1,6 +1,7 @@
 import Logging
 import MartletClient
 import SandboxModel
+import Server
 
 /// What the operator set, by option or environment, checked.
 struct ServeSettings: Sendable {
@@ -18,6 +19,8 @@ struct ServeSettings: Sendable {
     var poolWarm: Int
     var stopsSandboxes: Bool
     var allowsKVM: Bool
+    /// Where published ports have host names.
+    var domain: PreviewDomain
     var network: NetworkSettings
     var logFormat: LogFormat
     var logLevel: Logger.Level
@@ -45,6 +48,10 @@ struct ServeSettings: Sendable {
         poolEnabled = !command.noPool && !given.flag("MARTLET_NO_POOL")
         stopsSandboxes = command.stopSandboxes || given.flag("MARTLET_STOP_SANDBOXES")
         allowsKVM = !command.noKvm && !given.flag("MARTLET_NO_KVM")
+        domain =
+            try (command.domain ?? given.text("MARTLET_DOMAIN")).map { (text) throws(MartletError) in
+                try PreviewDomain(parsing: text)
+            } ?? .standard
         network = try NetworkSettings(command.network, environment: environment)
         logFormat =
             try command.logFormat ?? given.choice("MARTLET_LOG_FORMAT") ?? (Console.errorIsTerminal ? .text : .json)

@@ -5,6 +5,7 @@ import os
 import pathlib
 import re
 import subprocess
+import sys
 import zipfile
 
 DOWNLOAD_BYTES = 24 << 20
@@ -49,6 +50,18 @@ def make_wheel(directory):
             wheel.writestr(path, text)
     digest = hashlib.sha256((folder / name).read_bytes()).hexdigest()
     (folder / "index.html").write_text(f'<a href="{name}#sha256={digest}">{name}</a>\n')
+
+
+def make_pip(directory):
+    """Debian's own pip as an archive, compiled for the Python of this host: an emulated guest takes long to do that."""
+    wheel = next(pathlib.Path("/usr/share/python-wheels").glob("pip-*.whl"))
+    tree = pathlib.Path(directory) / "pip"
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tree)
+    subprocess.run([sys.executable, "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", tree],
+                   check=True, capture_output=True)
+    subprocess.run(["tar", "-C", tree, "-cf", f"{directory}/pip.tar", "."], check=True)
+    return f"{directory}/pip.tar"
 
 
 def make_repository(directory):

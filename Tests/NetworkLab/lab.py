@@ -24,6 +24,7 @@ import sys
 import threading
 
 import content
+import search
 from journal import Journal, packet_socket
 from names import Datagrams, Zone
 from spaces import Space, link
@@ -196,6 +197,16 @@ class Lab:
         self.open_guest.stdin.write(line + "\n")
         self.open_guest.stdin.flush()
         return {"line": self.open_guest.stdout.readline()}
+
+    def pip(self):
+        return {"output": content.make_pip(self.directory)}
+
+    def search_files(self, directory, texts):
+        return {"found": search.in_files(directory, texts)}
+
+    def search_memory(self, word, texts):
+        found, count = search.in_processes(word, texts)
+        return {"found": found, "count": count}
 
     def names(self, records):
         self.zone.set(records)

@@ -75,6 +75,11 @@ class Streams:
             if target.startswith("/bytes/"):
                 await self._bytes(writer, int(target.rsplit("/", 1)[1]))
                 continue
+            if target.startswith("/quiet"):
+                # Nothing of what was asked is said back.
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nheard\n")
+                await writer.drain()
+                continue
             if target == "/drip":
                 return await self._drip(writer)
             said = {"method": method, "target": target, "headers": headers, "body": body.decode("latin-1"), **facts}

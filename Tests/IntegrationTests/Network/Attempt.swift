@@ -11,8 +11,8 @@ struct Attempt: Sendable {
         case name(String)
         /// Only that it was refused: what it was meant for is not in what the rule sees.
         case anything
-        /// Nothing is told: the packet cannot be told from those that a machine sends by itself.
-        case nothing
+        /// Nothing is told, and why: it never becomes a packet that a rule could see.
+        case untold(String)
     }
 
     /// What an attempt of a guest that nothing guards comes to; what would get nowhere anyway is no proof of a guard.
@@ -87,7 +87,7 @@ struct PreparedAttempt: Sendable {
         case .address(let address): details["address"] == address
         case .name(let name): details["name"] == filled(name)
         case .anything: true
-        case .nothing: false
+        case .untold: false
         }
     }
 }

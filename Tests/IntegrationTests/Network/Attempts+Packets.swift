@@ -1,5 +1,5 @@
 extension Attempt {
-    private static let spoofed: Set<String> = ["spoofed-address", "spoofed-mac", "spoofed-source"]
+    private static let spoofed: Set<String> = ["spoofed-address", "spoofed-mac", "spoofed-arp"]
 
     /// Packets that no program makes by accident.
     static let packets: [Attempt] = [
@@ -8,28 +8,28 @@ extension Attempt {
             "data in ICMP to an allowed name's address", .allowlist, "ping", ["resolve": "two.example"],
             rules: byAddress, .anything),
         Attempt("GRE", .allowlist, "raw_protocol", ["address": "PLACE", "protocol": 47], rules: byAddress, .place),
-        Attempt("SCTP", .allowlist, "raw_protocol", ["address": "PLACE", "protocol": 132], rules: byAddress, .place),
+        Attempt(
+            "SCTP", .allowlist, "raw_protocol", ["address": "PLACE", "protocol": 132],
+            rules: byAddress.union(["invalid-packet"]), .place),
         Attempt(
             "IPv6 in IPv4", .allowlist, "raw_protocol", ["address": "PLACE", "protocol": 41], rules: byAddress, .place),
         Attempt(
             "a protocol without a name", .allowlist, "raw_protocol", ["address": "PLACE", "protocol": 253],
             rules: byAddress, .place),
         Attempt(
-            "a segment of no connection", .allowlist, "half_tcp", ["address": "PLACE", "port": 7001],
-            rules: byAddress.union(["invalid-packet"]), .place),
+            "a segment without flags", .allowlist, "half_tcp", ["address": "PLACE", "port": 7001, "flags": 0],
+            rules: ["invalid-packet"], .place),
         Attempt(
             "UDP in tiny fragments", .allowlist, "fragments", ["address": "PLACE", "port": 7002], rules: byAddress,
             .place),
         Attempt(
             "UDP in overlapping fragments", .allowlist, "fragments",
-            ["address": "PLACE", "port": 7002, "overlapping": true], rules: byAddress, .place,
+            ["address": "PLACE", "port": 7002, "overlapping": true], rules: [], .untold("it is not put together"),
             unguarded: .untried("kernels drop them")),
         Attempt(
-            "a SYN in fragments", .allowlist, "tcp_fragments", ["address": "PLACE", "port": 7001], rules: byAddress,
-            .place),
-        Attempt(
             "a source route through an allowed address", .allowlist, "source_route",
-            ["address": "PLACE", "through": "93.184.230.8", "port": 7002], rules: ["ip-options"], .anything,
+            ["address": "PLACE", "through": "93.184.230.8", "port": 7002], rules: ["invalid-packet"],
+            .address("93.184.230.8"),
             unguarded: .untried("the next router drops it")),
         Attempt(
             "multicast", .allowlist, "broadcast", ["address": "224.0.0.251", "port": 5353], rules: blocked,
@@ -78,13 +78,14 @@ extension Attempt {
             ["operation": 1, "sender": "10.77.0.9", "target": "10.77.0.1"], rules: ["spoofed-arp"], .anything,
             unguarded: .untried("there is nobody else")),
         Attempt(
-            "a VLAN tag", .allowlist, "vlan", ["number": 7, "address": "93.184.230.13"], rules: ["ethertype"],
+            "a VLAN tag", .allowlist, "vlan", ["number": 7, "address": "93.184.230.13"], rules: ["other-ethertype"],
             .anything, unguarded: .untried("a host drops what it has no VLAN for")),
         Attempt(
             "two VLAN tags", .allowlist, "vlan", ["number": 7, "address": "93.184.230.13", "kind": 0x88A8],
-            rules: ["ethertype"], .anything, unguarded: .untried("a host drops what it has no VLAN for")),
+            rules: ["other-ethertype"], .anything, unguarded: .untried("a host drops what it has no VLAN for")),
         Attempt(
-            "a frame of another protocol", .allowlist, "ethertype", ["kind": 0x88CC], rules: ["ethertype"], .anything,
+            "a frame of another protocol", .allowlist, "ethertype", ["kind": 0x88CC], rules: ["other-ethertype"],
+            .anything,
             unguarded: .untried("nobody listens to it")),
         Attempt("IPv6 frames", .allowlist, "ipv6_frames", [:], rules: ["ipv6"], .anything),
         Attempt("IPv6, switched on", .allowlist, "ipv6_enabled", [:], rules: ["ipv6"], .anything),

@@ -23,7 +23,7 @@ final class NetworkLab: @unchecked Sendable {
     static let sources = "\(DaemonFixture.repository)/Tests/NetworkLab"
     static let nameServer = "93.184.216.53"
     /// Files of a guest that makes attempts.
-    static let guestFiles = ["wire.py", "attempts.py"]
+    static let guestFiles = ["wire.py", "attempts.py", "works.py"]
 
     static let neededPrograms = ["/usr/sbin/nginx", "/usr/bin/openssl", "/usr/bin/python3", "/usr/bin/unshare"]
     static var canRun: Bool { geteuid() == 0 && neededPrograms.allSatisfy { access($0, X_OK) == 0 } }

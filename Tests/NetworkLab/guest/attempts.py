@@ -51,6 +51,11 @@ def is_page(data):
     return b'"method"' in data
 
 
+def is_served(data):
+    """Anything but what the proxy itself says."""
+    return bool(data) and b"Martlet: refused by rule" not in data
+
+
 def target_of(name, address):
     """The address an attempt goes to: that of a name it looks up first, or one it is told."""
     return wire.resolve(name) if name else address
@@ -63,9 +68,9 @@ def lookup(name, server=GATEWAY, kind="A", transport="udp", port=53):
     return outcome(answer["answers"] == 0, answer)
 
 
-def tunnel(token, zone, count=20):
+def tunnel(token, zone, count=8):
     """Data in look-ups of a zone that is not allowed."""
-    answers = [wire.ask(f"{token}{number:050d}.{number:060d}.{zone}") for number in range(count)]
+    answers = [wire.ask(f"{token}{number:040d}.{number:060d}.{zone}") for number in range(count)]
     return outcome(all(answer["answers"] == 0 for answer in answers), answers[0])
 
 
@@ -129,17 +134,17 @@ def http_second(first, second, resolve, token="", pipelined=False, lines=()):
             channel.sendall(requests[1].encode())
         data = b""
         try:
-            while token.encode() not in data and (piece := channel.recv(65_536)):
+            while f'"/{token}"'.encode() not in data and (piece := channel.recv(65_536)):
                 data += piece
         except OSError:
             pass
-    return outcome(data.count(b'"method"') <= int(pipelined) and token.encode() not in data, data)
+    return outcome(f'"/{token}"'.encode() not in data, data)
 
 
 def raw_stream(data, resolve=None, address=None, port=80, token=""):
     """Bytes as they are."""
     sent = data.replace("TOKEN", token).encode("latin-1").decode("unicode_escape").encode("latin-1")
-    return without_answer(target_of(resolve, address), port, sent)
+    return without_answer(target_of(resolve, address), port, sent, served=is_served)
 
 
 def tls(sni=None, resolve=None, address=None, port=443, names=None, ech=False, pieces=1, records=1, prefix=""):
@@ -216,6 +221,8 @@ def ping(address=None, resolve=None, token=""):
                 data, source = channel.recvfrom(2000)
                 if source[0] == where and data[20] == 0:
                     return outcome(False, data)
+                if data[20] == 3:
+                    return outcome(True, "unreachable")
         except OSError as error:
             return outcome(True, error)
 

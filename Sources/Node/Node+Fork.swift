@@ -4,6 +4,7 @@ import Logging
 import NIOPosix
 import SandboxEngine
 import SandboxModel
+import Synchronization
 
 extension Node {
     /// What children are made of.
@@ -95,21 +96,24 @@ extension Node {
                 }
             }
         }
-        let made = await withTaskGroup(of: (Int, Result<NodeSandbox, MartletError>).self) { group in
+        let outcomes = ForkResults()
+        await withTaskGroup(of: Void.self) { group in
             for (index, child) in children.enumerated() {
-                group.addTask {
-                    do {
-                        return (index, .success(try await self.make(child, from: source)))
-                    } catch {
-                        return (index, .failure(Node.asMartletError(error)))
-                    }
-                }
+                group.addTask { outcomes.set(index, await self.outcome(of: child, from: source)) }
             }
-            var results: [Int: Result<NodeSandbox, MartletError>] = [:]
-            for await (index, result) in group { results[index] = result }
-            return results
         }
+        let made = outcomes.all
         return ForkOutcome(report: source.report, children: children.indices.compactMap { made[$0] })
+    }
+
+    private func outcome(
+        of child: ForkSpec, from source: ForkImage
+    ) async -> Result<NodeSandbox, MartletError> {
+        do {
+            return .success(try await make(child, from: source))
+        } catch {
+            return .failure(Node.asMartletError(error))
+        }
     }
 
     private func make(_ child: ForkSpec, from source: ForkImage) async throws -> NodeSandbox {
@@ -145,4 +149,16 @@ extension Node {
         if error is CancellationError { return MartletError(.unavailable, "fork: it was called off") }
         return MartletError(.internal, "fork: \(error)")
     }
+}
+
+/// What became of each child, by its place. Optimised by Swift 6.3.1, a task group loses results of this size; so tasks
+/// leave them here.
+private final class ForkResults: Sendable {
+    private let results = Mutex<[Int: Result<NodeSandbox, MartletError>]>([:])
+
+    func set(_ index: Int, _ result: Result<NodeSandbox, MartletError>) {
+        results.withLock { $0[index] = result }
+    }
+
+    var all: [Int: Result<NodeSandbox, MartletError>] { results.withLock { $0 } }
 }

@@ -47,7 +47,9 @@ package actor HostNetwork: Service {
             step = "subnet"
             let urgentLinks = try await urgent.run(.handOut) { try NetworkLinks() }
             let links = try await background.run(.handOut) { try NetworkLinks() }
-            let claim = try await background.run(.handOut) { try SubnetClaim.take(configuration, links: links) }
+            let claim = try await background.run(.handOut) {
+                try SubnetClaim.take(configuration, links: links, logger: logger)
+            }
             let blocked = BlockedAddresses(subnet: claim.subnet, opened: configuration.opened)
             step = "host rules"
             let trust = try await background.run(.handOut) {

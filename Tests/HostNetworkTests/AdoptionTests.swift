@@ -91,4 +91,46 @@ struct AdoptionTests {
             await network.release(slot)
         }
     }
+
+    /// Slots that were kept ready die with the daemon, one after the other, while the next one starts.
+    @Test func slotsThatAreDyingAreNotInTheWay() async throws {
+        try await NetworkLab.with { lab in
+            for _ in 0..<5 {
+                let network = try await lab.open()
+                let subnet = try SlotSubnet(await network.report().subnet)
+                for _ in 0..<40 { await (try network.lease()).giveBack() }
+                let users = try await lab.thread.run(in: lab.host, .handOut) {
+                    let links = try NetworkLinks()
+                    var users: Set<String> = []
+                    for _ in 0..<10_000 {
+                        let use = try HostUse(links)
+                        if let user = use.user(of: subnet) { users.insert(user) }
+                        if use.links(of: subnet).isEmpty { break }
+                    }
+                    return users
+                }
+                #expect(users.isEmpty)
+                withExtendedLifetime(network) {}
+            }
+        }
+    }
+
+    /// A process that a daemon was starting when it was killed has the daemon's lock until it is another program.
+    @Test func theSubnetOfTheLastRunIsWaitedFor() async throws {
+        try await NetworkLab.with { lab in
+            let left = try await firstDaemon(lab)
+            defer { end(left.machine) }
+            var request = SpawnRequest(program: "/bin/sleep", arguments: ["sleep", "0.3"], environment: [])
+            // The first daemon's memory of its network may go a moment later than this gets here.
+            let path = lab.directory + "/claims/subnet-10.201.0.0"
+            let lock = try await lab.thread.run(.background) { try FileLock.wait(path) }
+            request.descriptors = [lock.descriptor.number]
+            let starting = try ChildProcess.spawn(request)
+            lock.descriptor.close()
+            let network = try await lab.open()
+            waitpid(starting.pid, nil, 0)
+            let slot = try await network.adopt(index: left.index, process: left.machine.pid)
+            await network.release(slot)
+        }
+    }
 }

@@ -1,5 +1,6 @@
 import Glibc
 import LinuxSystem
+import Logging
 import SandboxModel
 
 /// A subnet that is this daemon's alone for as long as it runs: a lock tells other daemons, and what the host already
@@ -15,14 +16,15 @@ struct SubnetClaim: Sendable {
     /// To be called on a thread in the host's namespace, `links` being its own.
     ///
     /// - Throws: `failed_precondition` when the one asked for is in use, `unsupported` when none is free.
-    static func take(_ configuration: HostNetworkConfiguration, links: NetworkLinks) throws -> SubnetClaim {
+    static func take(
+        _ configuration: HostNetworkConfiguration, links: NetworkLinks, logger: Logger
+    ) throws -> SubnetClaim {
         try makeDirectory(configuration.directory, mode: 0o700)
         try makeDirectory(configuration.claims, mode: 0o755)
-        let host = try HostUse(links)
         let memory = configuration.directory + "/subnet"
         if let wanted = configuration.subnet {
             let subnet = try SlotSubnet(wanted)
-            switch try attempt(subnet, configuration, host) {
+            switch try insist(on: subnet, configuration, links) {
             case .success(let claim):
                 try claim.remember(memory)
                 return claim
@@ -33,7 +35,18 @@ struct SubnetClaim: Sendable {
             }
         }
         var reasons: [String] = []
-        for subnet in [remembered(memory)].compactMap(\.self) + SlotSubnet.candidates {
+        if let subnet = remembered(memory) {
+            switch try insist(on: subnet, configuration, links) {
+            case .success(let claim): return claim
+            case .failure(let obstacle):
+                logger.warning(
+                    "the subnet of the last run cannot be had; what still runs there is ended",
+                    metadata: ["subnet": "\(subnet)", "reason": "\(obstacle.reason)"])
+                reasons.append("\(subnet): \(obstacle.reason)")
+            }
+        }
+        let host = try HostUse(links)
+        for subnet in SlotSubnet.candidates {
             switch try attempt(subnet, configuration, host) {
             case .success(let claim):
                 try claim.remember(memory)
@@ -48,6 +61,27 @@ struct SubnetClaim: Sendable {
     }
 
     private struct Obstacle: Error { var reason: String }
+
+    /// How long a daemon that died a moment ago may stand in the way of the next one: until each process it was just
+    /// starting has become the program, such a process shares its lock.
+    private static let patience = Duration.seconds(2)
+
+    /// Takes a subnet that must be this one: what runs in it is lost with another. Blocks the thread meanwhile.
+    private static func insist(
+        on subnet: SlotSubnet, _ configuration: HostNetworkConfiguration, _ links: NetworkLinks
+    ) throws -> Result<SubnetClaim, Obstacle> {
+        let end = ContinuousClock.now + patience
+        while true {
+            let host = try HostUse(links)
+            let result = try attempt(subnet, configuration, host)
+            // With nothing left of it there is nothing to lose.
+            if case .failure = result, !host.links(of: subnet).isEmpty, ContinuousClock.now < end {
+                usleep(10_000)
+                continue
+            }
+            return result
+        }
+    }
 
     private static func attempt(
         _ subnet: SlotSubnet, _ configuration: HostNetworkConfiguration, _ host: HostUse
@@ -86,9 +120,12 @@ struct HostUse {
     let addresses: [IPv4Address]
 
     init(_ network: NetworkLinks) throws(SystemError) {
+        let before = try network.all()
+        let listed = try network.ranges()
         links = try network.all()
-        let names = Dictionary(links.map { ($0.index, $0.name) }, uniquingKeysWith: { first, _ in first })
-        let found = try network.ranges()
+        let names = Dictionary((before + links).map { ($0.index, $0.name) }, uniquingKeysWith: { _, last in last })
+        // A link that is being removed is off the list before its addresses and routes are: they are nobody's any more.
+        let found = listed.filter { $0.link == 0 || names[$0.link] != nil }
         ranges = found.filter { $0.prefixLength > 0 }.map { range in
             (
                 names[range.link] ?? "a route",

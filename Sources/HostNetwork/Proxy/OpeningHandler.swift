@@ -9,6 +9,7 @@ final class OpeningHandler: ChannelInboundHandler, RemovableChannelHandler {
     private var buffer = ByteBuffer()
     private var hasEnded = false
     private var isDecided = false
+    private var isStarted = false
     private var held: HeldBytes
     /// What passes the server's first words on meanwhile.
     weak var relay: RelayHandler?
@@ -31,12 +32,20 @@ final class OpeningHandler: ChannelInboundHandler, RemovableChannelHandler {
         var more = unwrapInboundIn(data)
         buffer.writeBuffer(&more)
         // No more is read than asked for, but for what has arrived when the guest ends its side.
-        if isDecided, !held.set(buffer.readableBytes) { flow.end(withReset: true) }
+        if isDecided || !isStarted, !held.set(buffer.readableBytes) { flow.end(withReset: true) }
     }
 
-    func channelReadComplete(context: ChannelHandlerContext) {
-        guard !isDecided else { return }
-        classify()
+    func channelReadComplete(context: ChannelHandlerContext) { classifyIfDue() }
+
+    /// Looks at what the guest says from now on, and at what it has said already: one that ends its side at once is
+    /// read before it is known where it wants to go.
+    func start() {
+        isStarted = true
+        classifyIfDue()
+    }
+
+    private func classifyIfDue() {
+        if isStarted, !isDecided { classify() }
     }
 
     private func classify() {
@@ -59,7 +68,7 @@ final class OpeningHandler: ChannelInboundHandler, RemovableChannelHandler {
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
         guard case ChannelEvent.inputClosed = event else { return context.fireUserInboundEventTriggered(event) }
         hasEnded = true
-        if !isDecided { classify() }
+        classifyIfDue()
     }
 
     func channelWritabilityChanged(context: ChannelHandlerContext) {

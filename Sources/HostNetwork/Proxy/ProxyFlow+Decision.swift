@@ -18,7 +18,7 @@ extension ProxyFlow {
                 return relay(.address)
             }
             setTimer(ProxyFlow.clientFirst) { self.openEarly(destination) }
-            opening?.read()
+            opening?.start()
         case .named:
             let names = core.pins.names(of: destination.address, now: .now())
             guard !names.isEmpty else { return refuse(.addressNotAllowed) }

@@ -3,16 +3,19 @@ import Testing
 @testable import HostNetwork
 
 @Suite struct FirstBytesTests {
+    /// What a hello of a name reads as.
+    private static func hello(_ name: String?, _ maker: HelloMaker, hasEncryptedName: Bool = false) -> ClientHello {
+        ClientHello(serverName: name, hasEncryptedName: hasEncryptedName, length: maker.bytes.count)
+    }
+
     @Test func theNameOfAClientHelloIsRead() {
-        #expect(
-            ClientHello.parse(HelloMaker().bytes)
-                == .hello(ClientHello(serverName: "good.test", hasEncryptedName: false)))
+        let maker = HelloMaker()
+        #expect(ClientHello.parse(maker.bytes + [23, 3, 3]) == .hello(Self.hello("good.test", maker)))
     }
 
     @Test(arguments: [1, 2, 7, 50]) func aHelloInManyRecordsIsOne(size: Int) {
-        #expect(
-            FirstBytes.classify(HelloMaker(recordSize: size).bytes)
-                == .tls(ClientHello(serverName: "good.test", hasEncryptedName: false)))
+        let maker = HelloMaker(recordSize: size)
+        #expect(FirstBytes.classify(maker.bytes) == .tls(Self.hello("good.test", maker)))
     }
 
     @Test func everyPartOfAHelloIsWaitedFor() {
@@ -22,15 +25,13 @@ import Testing
     }
 
     @Test func aHelloWithoutANameHasNone() {
-        #expect(
-            ClientHello.parse(HelloMaker(serverName: nil).bytes)
-                == .hello(ClientHello(serverName: nil, hasEncryptedName: false)))
+        let maker = HelloMaker(serverName: nil)
+        #expect(ClientHello.parse(maker.bytes) == .hello(Self.hello(nil, maker)))
     }
 
     @Test(arguments: [0xfe0d, 0xffce] as [UInt16]) func anEncryptedNameIsSeen(type: UInt16) {
-        #expect(
-            ClientHello.parse(HelloMaker(extraExtensions: [(type, [0, 1, 2])]).bytes)
-                == .hello(ClientHello(serverName: "good.test", hasEncryptedName: true)))
+        let maker = HelloMaker(extraExtensions: [(type, [0, 1, 2])])
+        #expect(ClientHello.parse(maker.bytes) == .hello(Self.hello("good.test", maker, hasEncryptedName: true)))
     }
 
     @Test(arguments: [

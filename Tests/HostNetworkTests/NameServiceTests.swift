@@ -65,6 +65,21 @@ import Testing
         }
     }
 
+    @Test func whereNamesDecideNothingOtherTypesArePassedOn() async throws {
+        try await ProxyRig.with(SandboxNetwork(policy: NetworkPolicy(mode: .public))) { rig in
+            // The test's server answers with addresses, whatever it is asked for.
+            rig.nameServer.set("good.test", .init(addresses: ["20.0.0.1"]))
+            let answer = try await DNSClient.exchange(port: rig.dnsPort, DNSClient.query("GOOD.test", type: 16, id: 99))
+            #expect(answer[1] == 99 && answer[7] == 1)
+            #expect(String(decoding: answer[13..<17], as: UTF8.self) == "GOOD")
+            rig.nameServer.set("long.test", .init(addresses: (1...60).map { "20.0.1.\($0)" }))
+            let long = try await DNSClient.exchange(port: rig.dnsPort, DNSClient.query("long.test", type: 33))
+            #expect(long[2] & 2 != 0 && long.count <= 512)
+            let all = try await DNSClient.exchange(port: rig.dnsPort, DNSClient.query("good.test", type: 255))
+            #expect(all[7] == 0 && rig.world.denials.isEmpty)
+        }
+    }
+
     @Test func aliasesAreFlattenedAndNeedNotBeAllowed() async throws {
         try await ProxyRig.with(Self.allow("good.test")) { rig in
             rig.nameServer.set("good.test", .init(addresses: ["20.0.0.9"], alias: "edge.cdn.test"))

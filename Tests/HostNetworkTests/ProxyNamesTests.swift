@@ -45,11 +45,15 @@ import Testing
             try await peer.send(Array(hello.prefix(30)))
             try await peer.send(Array(hello.dropFirst(30)) + [1, 2, 3])
             let upstream = try await server.accept()
-            let received = try await upstream.read(hello.count + 3)
-            #expect(received == hello + [1, 2, 3])
-            try await upstream.send([9, 8, 7])
-            let answer = try await peer.read(3)
-            #expect(answer == [9, 8, 7])
+            let received = try await upstream.read(hello.count)
+            #expect(received == hello)
+            let answer: [UInt8] = [22, 3, 3, 0, 50, 2, 0, 0, 46] + [UInt8](repeating: 3, count: 46)
+            try await upstream.send(answer)
+            let passed = try await peer.read(answer.count)
+            #expect(passed == answer)
+            // What the client sent behind its first message has waited for the answer.
+            let behind = try await upstream.read(3)
+            #expect(behind == [1, 2, 3])
             #expect(rig.world.denials.isEmpty)
             await peer.close()
         }
@@ -114,6 +118,57 @@ import Testing
     @Test(arguments: ["SSH-2.0-x\r\n", "\u{1}\u{2}", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"])
     func whatIsNotHTTPIsRefusedOnItsPort(text: String) async throws {
         try await Self.expectRefusal(of: Array(text.utf8), port: 80, "not-http", name: nil)
+    }
+
+    /// A server's request to begin again, as it is on the wire.
+    private static let retry: [UInt8] =
+        [22, 3, 3, 0, 42, 2, 0, 0, 38, 3, 3]
+        + [
+            0xcf, 0x21, 0xad, 0x74, 0xe5, 0x9a, 0x61, 0x11, 0xbe, 0x1d, 0x8c, 0x02, 0x1e, 0x65, 0xb8, 0x91, 0xc2, 0xa2,
+            0x11, 0x16, 0x7a, 0xbb, 0x8c, 0x5e, 0x07, 0x9e, 0x09, 0xe2, 0xc8, 0xa8, 0x33, 0x9c,
+        ] + [0, 0x13, 1, 0]
+
+    /// Whoever begins again is held to the name it began with, however early it sends that.
+    @Test(arguments: [true, false]) func aSecondHelloWithAnotherNameIsRefused(isEarly: Bool) async throws {
+        try await Self.with { rig, server in
+            let first = HelloMaker().bytes
+            let second: [UInt8] = [20, 3, 3, 0, 1, 1] + HelloMaker(serverName: "other.test", recordSize: 50).bytes
+            let peer = try await rig.connect(Self.good, 443)
+            try await peer.send(isEarly ? first + second : first)
+            let upstream = try await server.accept()
+            let received = try await upstream.read(first.count)
+            #expect(received == first)
+            try await upstream.send(Self.retry)
+            let asked = try await peer.read(Self.retry.count)
+            #expect(asked.isEmpty || asked == Self.retry)
+            if !isEarly { try await peer.send(second) }
+            let end = try await peer.readToEnd()
+            #expect(end.ending == .reset && rig.world.refusals == ["host-mismatch other.test"])
+            let rest = try await upstream.readToEnd()
+            #expect(rest.bytes.isEmpty)
+        }
+    }
+
+    @Test(arguments: [true, false]) func aSecondHelloWithTheSameNamePasses(isEarly: Bool) async throws {
+        try await Self.with { rig, server in
+            let first = HelloMaker().bytes
+            let second: [UInt8] = [23, 3, 3, 0, 2, 9, 9] + HelloMaker(recordSize: 50).bytes + [20, 3, 3, 0, 1, 1]
+            let peer = try await rig.connect(Self.good, 443)
+            try await peer.send(isEarly ? first + second : first)
+            let upstream = try await server.accept()
+            _ = try await upstream.read(first.count)
+            // In pieces: it is waited for as a whole.
+            try await upstream.send(Array(Self.retry.prefix(20)))
+            try await upstream.send(Array(Self.retry.dropFirst(20)))
+            _ = try await peer.read(Self.retry.count)
+            if !isEarly { try await peer.send(second) }
+            let received = try await upstream.read(second.count)
+            #expect(received == second)
+            try await peer.send("more")
+            let more = try await upstream.read(4)
+            #expect(more == Array("more".utf8))
+            await peer.close()
+        }
     }
 
     @Test func aPortThatNoRuleNamesIsRefused() async throws {

@@ -182,6 +182,25 @@ import Testing
         await trap.stop()
     }
 
+    /// The way to where it points is open before it says whom it wants: that way is not taken.
+    @Test func aClientThatIsSlowToSpeakGetsTheSame() async throws {
+        let trap = try await PeerServer.start()
+        try await Self.with(mode: .public) { world in
+            world.rig.world.map("66.6.6.6", 443, to: trap.port)
+            let peer = try await world.rig.connect("66.6.6.6", 443)
+            let early = try await trap.accept()
+            let guest = world.guest
+            try await peer.secure(guest.client("api.test"))
+            try await peer.send(Self.get("/", "Authorization: \(Self.placeholder)\r\n"))
+            let text = try await peer.textToEnd()
+            #expect(text.hasPrefix("HTTP/1.1 200 OK"))
+            #expect(world.server.seen.first?.head.headers["authorization"] == [Self.value])
+            let told = try await early.readToEnd()
+            #expect(told.bytes.isEmpty)
+        }
+        await trap.stop()
+    }
+
     @Test func inModePublicOtherTLSPassesUntouched() async throws {
         let server = try await PeerServer.start()
         try await Self.with(mode: .public) { world in

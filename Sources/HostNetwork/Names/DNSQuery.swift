@@ -106,10 +106,25 @@ struct DNSQuery: Sendable, Equatable {
         return writer.bytes
     }
 
-    /// The question Martlet itself asks a name server for a name's addresses: no extensions, nothing of the guest's.
+    /// Records of another type as a name server gave them, as an answer to this question; longer ones than the client
+    /// takes are to be asked for again over TCP.
+    func answer(_ records: DNSRecords, limit: Int) -> [UInt8] {
+        guard records.bytes.count <= limit else {
+            var empty = answer(.noError)
+            empty[2] |= 2
+            return empty
+        }
+        var bytes = records.bytes
+        bytes.replaceSubrange(0..<2, with: [UInt8(id >> 8), UInt8(id & 255)])
+        // As long as the one in there, and the same but for letters' case: what points into it stays right.
+        bytes.replaceSubrange(12..<12 + question.count, with: question)
+        return bytes
+    }
+
+    /// The question Martlet itself asks a name server: no extensions, nothing of the guest's but a name and a type.
     ///
     /// Preconditions: `name` came from `HostPattern.normalized`.
-    static func forAddresses(of name: String, id: UInt16) -> [UInt8] {
+    static func outgoing(_ name: String, type: UInt16 = DNSType.a, id: UInt16) -> [UInt8] {
         var writer = DNSWriter()
         writer.word(id)
         writer.word(0x0100)  // recursion desired
@@ -118,7 +133,7 @@ struct DNSQuery: Sendable, Equatable {
         writer.word(0)
         writer.word(0)
         writer.name(name)
-        writer.word(DNSType.a)
+        writer.word(type)
         writer.word(1)
         return writer.bytes
     }

@@ -22,7 +22,7 @@ struct DNSResponse: Sendable, Equatable {
         var alias: String?
     }
 
-    /// Reads an answer to the question `forAddresses(of: name, id: id)`.
+    /// Reads an answer to the question `DNSQuery.outgoing(name, id: id)`.
     ///
     /// - Throws: when it is not well-formed, or not the answer to that question.
     init(_ bytes: [UInt8], to name: String, id: UInt16) throws(DNSMalformed) {
@@ -106,6 +106,29 @@ struct DNSResponse: Sendable, Equatable {
         default: break
         }
         return record
+    }
+}
+
+/// What a name server says of a name in records that are passed on as they are; only that it is the answer is checked.
+struct DNSRecords: Sendable, Equatable {
+    let bytes: [UInt8]
+    let code: DNSCode
+    let isTruncated: Bool
+
+    /// - Throws: when it is not the answer to the question `DNSQuery.outgoing(name, type: type, id: id)`.
+    init(_ bytes: [UInt8], to name: String, type: UInt16, id: UInt16) throws(DNSMalformed) {
+        var reader = DNSReader(bytes)
+        guard try reader.word() == id else { throw DNSMalformed("an answer to another question") }
+        let flags = try reader.word()
+        guard flags & 0xf800 == 0x8000, try reader.word() == 1 else { throw DNSMalformed("not an answer") }
+        try reader.skip(6)
+        let question = DNSQuery.outgoing(name, type: type, id: id).dropFirst(12)
+        guard try reader.name() == name, try reader.word() == type, try reader.word() == 1,
+            reader.position == 12 + question.count
+        else { throw DNSMalformed("an answer to another question") }
+        self.bytes = bytes
+        code = DNSCode(rawValue: UInt8(flags & 15)) ?? .serverFailure
+        isTruncated = flags & 0x0200 != 0
     }
 }
 

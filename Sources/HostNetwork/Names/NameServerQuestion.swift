@@ -1,17 +1,45 @@
 import NIOCore
 import SandboxModel
 
-/// One question on its way to a name server: an answer that is not one to it is not heard.
-final class NameServerQuestion: ChannelInboundHandler {
+/// A question for a name server, and how its answer is read.
+struct NameServerQuestion<Answer: Sendable>: Sendable {
+    /// The message, given an id.
+    var message: @Sendable (_ id: UInt16) -> [UInt8]
+    /// Reads an answer; throws when it is not one to this question.
+    var read: @Sendable (_ bytes: [UInt8], _ id: UInt16) throws -> Answer
+    /// Whether there is more, to be had over TCP.
+    var isTruncated: @Sendable (Answer) -> Bool
+}
+
+extension NameServerQuestion<DNSResponse> {
+    /// For the addresses of a name.
+    static func addresses(of name: String) -> NameServerQuestion {
+        NameServerQuestion(
+            message: { DNSQuery.outgoing(name, id: $0) }, read: { try DNSResponse($0, to: name, id: $1) },
+            isTruncated: { $0.isTruncated })
+    }
+}
+
+extension NameServerQuestion<DNSRecords> {
+    /// For other records of a name.
+    static func records(of name: String, type: UInt16) -> NameServerQuestion {
+        NameServerQuestion(
+            message: { DNSQuery.outgoing(name, type: type, id: $0) },
+            read: { try DNSRecords($0, to: name, type: type, id: $1) }, isTruncated: { $0.isTruncated })
+    }
+}
+
+/// One question on its way over UDP: what is not the answer to it is not heard.
+final class NameServerDatagram<Answer: Sendable>: ChannelInboundHandler {
     typealias InboundIn = AddressedEnvelope<ByteBuffer>
 
-    private let name: String
+    private let question: NameServerQuestion<Answer>
     private let id: UInt16
     private let server: SocketAddress
-    private let answer: EventLoopPromise<DNSResponse>
+    private let answer: EventLoopPromise<Answer>
 
-    init(name: String, id: UInt16, server: SocketAddress, answer: EventLoopPromise<DNSResponse>) {
-        self.name = name
+    init(_ question: NameServerQuestion<Answer>, id: UInt16, server: SocketAddress, answer: EventLoopPromise<Answer>) {
+        self.question = question
         self.id = id
         self.server = server
         self.answer = answer
@@ -20,9 +48,9 @@ final class NameServerQuestion: ChannelInboundHandler {
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         let envelope = unwrapInboundIn(data)
         guard envelope.remoteAddress == server,
-            let response = try? DNSResponse(Array(envelope.data.readableBytesView), to: name, id: id)
+            let read = try? question.read(Array(envelope.data.readableBytesView), id)
         else { return }
-        answer.succeed(response)
+        answer.succeed(read)
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
@@ -34,16 +62,16 @@ final class NameServerQuestion: ChannelInboundHandler {
 }
 
 /// The same over TCP, where a length goes before each message (RFC 1035 section 4.2.2).
-final class NameServerStreamQuestion: ChannelInboundHandler {
+final class NameServerStream<Answer: Sendable>: ChannelInboundHandler {
     typealias InboundIn = ByteBuffer
 
-    private let name: String
+    private let question: NameServerQuestion<Answer>
     private let id: UInt16
-    private let answer: EventLoopPromise<DNSResponse>
+    private let answer: EventLoopPromise<Answer>
     private var received: [UInt8] = []
 
-    init(name: String, id: UInt16, answer: EventLoopPromise<DNSResponse>) {
-        self.name = name
+    init(_ question: NameServerQuestion<Answer>, id: UInt16, answer: EventLoopPromise<Answer>) {
+        self.question = question
         self.id = id
         self.answer = answer
     }
@@ -54,7 +82,7 @@ final class NameServerStreamQuestion: ChannelInboundHandler {
         let length = Int(received[0]) << 8 | Int(received[1])
         guard received.count >= 2 + length else { return }
         do {
-            answer.succeed(try DNSResponse(Array(received[2..<2 + length]), to: name, id: id))
+            answer.succeed(try question.read(Array(received[2..<2 + length]), id))
         } catch {
             answer.fail(error)
         }

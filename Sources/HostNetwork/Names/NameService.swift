@@ -51,10 +51,30 @@ final class NameService {
         case DNSType.a: resolve(query, name, limit: limit, deny: deny, reply: reply)
         // There is no IPv6, and no hint of what else a server could do: an address is all there is.
         case DNSType.aaaa, DNSType.https, DNSType.svcb: reply(query.answer(.noError))
-        default:
-            // Types that carry text both ways are what tunnels are made of. The name exists, so it is not NXDOMAIN.
-            if core.rules.namesDecide { deny(.lookupType) }
-            reply(query.answer(.noError, reason: .blocked, text: RefusalRule.lookupType.rawValue))
+        default: passOn(query, name, limit: limit, deny: deny, reply: reply)
+        }
+    }
+
+    /// Types that carry text both ways are what tunnels are made of, so where names decide there are none; the name
+    /// exists, so it is not NXDOMAIN. Elsewhere they are passed on as they are.
+    private func passOn(
+        _ query: DNSQuery, _ name: String, limit: Int, deny: @escaping (RefusalRule, IPv4Address?) -> Void,
+        reply: @escaping ([UInt8]) -> Void
+    ) {
+        // All there is of a name, or a whole zone.
+        let isTooMuch = (251...255).contains(query.type)
+        guard !core.rules.namesDecide, !isTooMuch else {
+            if core.rules.namesDecide { deny(.lookupType, nil) }
+            return reply(query.answer(.noError, reason: .blocked, text: RefusalRule.lookupType.rawValue))
+        }
+        guard outbound.take(now: .now()) else {
+            deny(.lookupRate, nil)
+            return reply(query.answer(.serverFailure, reason: .prohibited, text: RefusalRule.lookupRate.rawValue))
+        }
+        core.resolver.records(of: name, type: query.type).assumeIsolated().whenSuccess { records in
+            reply(
+                records.map { query.answer($0, limit: limit) }
+                    ?? query.answer(.serverFailure, reason: .unreachable, text: "no name server answered"))
         }
     }
 

@@ -5,6 +5,8 @@ struct ClientHello: Sendable, Equatable {
     /// Whether the name that counts may be hidden in it (RFC 9849). What browsers send when they have nothing to hide
     /// looks the same, by design.
     var hasEncryptedName: Bool
+    /// Bytes of the records it came in.
+    var length = 0
 
     /// Most bytes read to find the end of it: the message itself is bounded by 16 KiB, and may come in small records.
     static let maxBytes = 20_480
@@ -29,34 +31,23 @@ struct ClientHello: Sendable, Equatable {
         let bytes = all.prefix(maxBytes)
         var message: [UInt8] = []
         var position = 0
-        while true {
-            if message.count >= 4 {
-                guard message[0] == 1 else { return .invalid("the first message is no ClientHello") }
-                let length = Int(message[1]) << 16 | Int(message[2]) << 8 | Int(message[3])
-                guard length <= maxMessage else { return .invalid("a ClientHello of \(length) bytes") }
-                if message.count >= 4 + length { return body(Array(message[4..<4 + length])) }
-            }
-            guard bytes.count - position >= 5 else { break }
+        while bytes.count - position >= 5 {
             let length = Int(bytes[position + 3]) << 8 | Int(bytes[position + 4])
             guard bytes[position] == 22, bytes[position + 1] == 3 else { return .invalid("not a handshake record") }
             guard (1...16_384).contains(length) else { return .invalid("a record of \(length) bytes") }
-            // A record that is not whole yet still tells what it holds so far.
-            let end = min(bytes.count, position + 5 + length)
-            message.append(contentsOf: bytes[position + 5..<end])
-            position += 5 + length
-            if end < position {
-                if message.count >= 4, message[0] != 1 { return .invalid("the first message is no ClientHello") }
-                if let whole = whole(message) { return body(whole) }
-                break
-            }
+            let start = position + 5
+            // What a record that is not whole yet holds so far may tell that there is nothing to wait for.
+            message.append(contentsOf: bytes[start..<min(bytes.count, start + length)])
+            guard message.isEmpty || message[0] == 1 else { return .invalid("the first message is no ClientHello") }
+            guard start + length <= bytes.count else { break }
+            position = start + length
+            guard message.count >= 4 else { continue }
+            let size = Int(message[1]) << 16 | Int(message[2]) << 8 | Int(message[3])
+            guard size <= maxMessage else { return .invalid("a ClientHello of \(size) bytes") }
+            guard message.count <= 4 + size else { return .invalid("bytes behind a ClientHello") }
+            if message.count == 4 + size { return body(Array(message[4...]), length: position) }
         }
         return bytes.count >= maxBytes ? .invalid("a ClientHello in too many records") : .incomplete
-    }
-
-    private static func whole(_ message: [UInt8]) -> [UInt8]? {
-        guard message.count >= 4 else { return nil }
-        let length = Int(message[1]) << 16 | Int(message[2]) << 8 | Int(message[3])
-        return length <= maxMessage && message.count >= 4 + length ? Array(message[4..<4 + length]) : nil
     }
 
     private struct Short: Error {
@@ -81,7 +72,7 @@ struct ClientHello: Sendable, Equatable {
         }
     }
 
-    private static func body(_ bytes: [UInt8]) -> Parsed {
+    private static func body(_ bytes: [UInt8], length: Int) -> Parsed {
         do {
             var cursor = Cursor(bytes: bytes[...])
             _ = try cursor.number(2)
@@ -90,7 +81,7 @@ struct ClientHello: Sendable, Equatable {
             _ = try cursor.vector(1)
             _ = try cursor.vector(2)
             _ = try cursor.vector(1)
-            var hello = ClientHello(serverName: nil, hasEncryptedName: false)
+            var hello = ClientHello(serverName: nil, hasEncryptedName: false, length: length)
             guard !cursor.bytes.isEmpty else { return .hello(hello) }
             var extensions = Cursor(bytes: try cursor.vector(2))
             guard cursor.bytes.isEmpty else { return .invalid("bytes behind a ClientHello's extensions") }

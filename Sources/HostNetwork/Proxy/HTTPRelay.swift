@@ -119,7 +119,9 @@ final class HTTPRelay {
             if broken != nil, !exchange.isRequestDone { return flow.refuse(.notHTTP) }
             if hasGuestEnded, !exchange.isRequestDone { return flow.end(withReset: true) }
             if exchange.isRequestDone || upstreamChannel?.isWritable ?? false { guest?.read() }
-        case .opening, .over: break
+        case .opening: break
+        // While an answer of our own is on its way, what still comes is dropped.
+        case .over: if hasGuestEnded { flow.end(withReset: false) } else { guest?.read() }
         }
     }
 

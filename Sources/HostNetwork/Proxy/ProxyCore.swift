@@ -21,7 +21,7 @@ final class ProxyCore {
     let resolver: NameResolver
     private let originalDestination: OriginalDestination
     private let onDenial: @Sendable (NetworkDenial) -> Void
-    private let hostServers: NameResolver.Servers
+    private let hostServers: NameServerClient.Servers
 
     private(set) var rules = EgressRules(.closed)
     private(set) var issuer: LeafIssuer?
@@ -42,7 +42,7 @@ final class ProxyCore {
         self.originalDestination = originalDestination
         self.onDenial = onDenial
         jobs = LoopJobs(loop: loop)
-        hostServers = NameResolver.Servers(
+        hostServers = NameServerClient.Servers(
             addresses: environment.nameServers, port: environment.nameServerPort, route: .host)
         resolver = NameResolver(loop: loop, jobs: jobs, servers: hostServers)
         denials = TokenBucket(perSecond: ProxyCore.denialRate, burst: ProxyCore.denialBurst, now: .now())
@@ -58,7 +58,7 @@ final class ProxyCore {
         if rules.policy.dns != before.policy.dns {
             resolver.replace(
                 rules.policy.dns.map {
-                    NameResolver.Servers(
+                    NameServerClient.Servers(
                         addresses: $0.servers, port: environment.nameServerPort, route: .slot(connector))
                 } ?? hostServers)
             // What other servers said of a name binds nobody any more.

@@ -27,12 +27,12 @@ extension ProxyFlow {
                 let nearest = refusals.first { $0.1 == .portNotAllowed } ?? refusals[0]
                 return refuse(nearest.1 ?? .hostNotAllowed, name: nearest.0)
             }
-            opening?.read()
             if ProxyFlow.clientsSpeakFirst(destination.port) {
                 setTimer(ProxyFlow.silence) { self.end(withReset: true) }
             } else {
                 openEarly(destination)
             }
+            opening?.start()
         }
     }
 
@@ -133,16 +133,20 @@ extension ProxyFlow {
         guard core.pins.isPinned(name, to: destination.address, now: .now()) else {
             return refuse(.hostMismatch, name: name)
         }
-        if core.rules.hasSecrets(for: name) { terminate(name) } else { relay(.tls(name)) }
+        // A server that has spoken already does not speak TLS: what it would make of this is anyone's guess.
+        if early?.hasReceived ?? false { return refuse(.notTLS, name: name) }
+        if core.rules.hasSecrets(for: name) { terminate(name) } else { relay(.tls(name), hello: hello) }
     }
 
     // MARK: Passing through
 
     /// Lets bytes through both ways, untouched.
-    private func relay(_ use: Use) {
+    ///
+    /// - Parameter hello: what a client that is held to a name has begun with.
+    private func relay(_ use: Use, hello: ClientHello? = nil) {
         guard let destination else { return }
         setUse(use)
-        if let upstream, let early { return join(upstream, early) }
+        if let upstream, let early { return join(upstream, early, hello) }
         core.connect(to: destination, halfClosure: true).assumeIsolated().whenComplete { result in
             switch result {
             case .failure: self.end(withReset: true)
@@ -155,17 +159,22 @@ extension ProxyFlow {
                 } catch {
                     return self.end(withReset: true)
                 }
-                self.join(channel, relay)
+                self.join(channel, relay, hello)
                 relay.proceed()
             }
         }
     }
 
-    private func join(_ upstream: any Channel, _ back: RelayHandler) {
+    private func join(_ upstream: any Channel, _ back: RelayHandler, _ hello: ClientHello?) {
         let forth = RelayHandler(flow: self, peer: upstream)
         forth.other = back
         back.other = forth
         do {
+            if let hello, case .tls(let name) = use {
+                let retry = HelloRetryGuard(flow: self, name: name)
+                try guest.pipeline.syncOperations.addHandler(retry.clientHandler(afterFirst: hello.length))
+                try upstream.pipeline.syncOperations.addHandler(retry.serverHandler(), position: .before(back))
+            }
             try guest.pipeline.syncOperations.addHandler(forth)
         } catch {
             return end(withReset: true)

@@ -30,6 +30,8 @@ extension ProxyFlow {
             guard name == served else { throw refusal(.hostMismatch, "Host is not the name of the TLS handshake") }
             return name
         }
+        // Since a change of policy names may decide nothing here any more.
+        if core.gate(destination) == .open { return name }
         if let rule = core.rules.refusal(of: name, port: destination.port) {
             throw refusal(rule, rule == .portNotAllowed ? "not on port \(destination.port)" : "not an allowed host")
         }
@@ -54,6 +56,8 @@ extension ProxyFlow {
     /// Ends TLS here, for a host that has secrets.
     func terminate(_ name: String) {
         setUse(.secret(name))
+        // Opened for a client that had nothing to say: its server is not the one that is told a secret.
+        takeEarly()?.close(promise: nil)
         guard let issuer = core.issuer else {
             core.environment.logger.error("a sandbox with secrets has no authority", metadata: ["host": "\(name)"])
             return end(withReset: true)

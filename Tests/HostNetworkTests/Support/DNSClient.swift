@@ -6,9 +6,7 @@ import NIOPosix
 /// A guest's resolver library: asks once, over UDP or TCP, and reads the answer.
 enum DNSClient {
     static func query(_ name: String, type: UInt16 = DNSType.a, id: UInt16 = 7, extensions: Bool = false) -> [UInt8] {
-        var bytes = DNSQuery.forAddresses(of: name, id: id)
-        bytes[bytes.count - 3] = UInt8(type & 255)
-        bytes[bytes.count - 4] = UInt8(type >> 8)
+        var bytes = DNSQuery.outgoing(name, type: type, id: id)
         if extensions {
             bytes[11] = 1
             bytes += [0, 0, 41, 4, 208, 0, 0, 0, 0, 0, 0]

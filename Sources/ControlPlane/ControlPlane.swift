@@ -51,6 +51,7 @@ package final class ControlPlane: Service {
             configuration: configuration, store: store, node: node, keys: keys, accessTokens: accessTokens,
             index: index, shelf: shelf, networks: networks, events: events, logger: logger)
         try await plane.ports.load()
+        await plane.sandboxes.traffic.adopt()
         return plane
     }
 

@@ -203,6 +203,9 @@ struct NetworkRouteTests {
                 }
                 // Ending it takes in what its network counted last, and ends the stream of its events.
                 try await fixture.waitForDenials(of: id, 2)
+                // A pause that fails took it in already: nothing is counted twice.
+                fixture.node.fail(.pause, MartletError(.unavailable, "pause: no"))
+                #expect(try await client.call(.post, "/v1/sandboxes/\(id)/pause").status == 503)
                 #expect(try await client.call(.delete, "/v1/sandboxes/\(id)").status == 204)
                 #expect(try await value(#"martlet_network_denied_total{rule="lookup-rate"}"#) == before + 7)
                 #expect(try await value(#"martlet_network_denied_total{rule="other"}"#) == unknown + 7)

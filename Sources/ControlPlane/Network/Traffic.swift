@@ -21,6 +21,14 @@ final class Traffic: Sendable {
         self.counters = counters
     }
 
+    /// Takes note of where the networks of sandboxes stand that an earlier daemon has left: that is not counted again.
+    func adopt() async {
+        for record in index.all where record.state == .running && record.network.mode != .none {
+            let counters = await counters(record.id)
+            state.withLock { $0.seen[record.id] = counters }
+        }
+    }
+
     /// Brings the totals up to date.
     func refresh() async {
         let now = Clocks.monotonicNanoseconds / 1_000_000
@@ -32,24 +40,26 @@ final class Traffic: Sendable {
             return true
         }
         guard isDue else { return }
-        for record in index.all where record.state == .running { await sample(record.id, isLast: false) }
+        for record in index.all where record.state == .running { await sample(record.id) }
         let live = Set(index.all.filter(\.state.isLive).map(\.id))
         state.withLock { state in state.seen = state.seen.filter { live.contains($0.key) } }
     }
 
     /// Takes in what a sandbox's network counted before it goes.
-    func settle(_ id: SandboxID) async { await sample(id, isLast: true) }
+    func settle(_ id: SandboxID) async { await sample(id) }
 
-    private func sample(_ id: SandboxID, isLast: Bool) async {
+    /// Says that a sandbox has another network now, or none, which counts from zero.
+    func restart(_ id: SandboxID) { _ = state.withLock { $0.seen.removeValue(forKey: id) } }
+
+    private func sample(_ id: SandboxID) async {
         let isKnown = state.withLock { $0.seen[id] != nil }
         // Where nothing may go out there is nothing to count.
         guard let record = index.record(id), isKnown || record.network.mode != .none else { return }
         try? await turns.take(id) {
             guard let now = await counters(id) else { return }
             let before = state.withLock { state in
-                let before = state.seen[id]
-                state.seen[id] = isLast ? nil : now
-                return before
+                defer { state.seen[id] = now }
+                return state.seen[id]
             }
             Traffic.count("martlet_network_sent_bytes_total", now.sentBytes, before?.sentBytes)
             Traffic.count("martlet_network_received_bytes_total", now.receivedBytes, before?.receivedBytes)

@@ -89,6 +89,7 @@ extension Sandboxes {
                 await settle(id, after: error, doing: "pausing it")
                 throw error
             }
+            traffic.restart(id)
             let stepped = index.step(id, through: .paused) { record in
                 record.pausedAt = report.capturedAt
                 record.capture = report
@@ -118,6 +119,7 @@ extension Sandboxes {
                 if before.state == .running { await traffic.settle(id) }
                 machine = try await node.resume(id, from: source, network: network)
                 networks.setProblem(id, nil)
+                traffic.restart(id)
             } catch {
                 Counter(label: "sandbox_resume_failures_total", dimensions: [("code", error.metricCode)]).increment()
                 await settle(id, after: error, doing: "resuming it")

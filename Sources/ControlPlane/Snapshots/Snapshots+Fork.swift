@@ -131,6 +131,7 @@ extension Sandboxes {
                 if before.state == .running { await traffic.settle(id) }
                 machine = try await node.rewind(id, to: checkpoint.id, network: network)
                 networks.setProblem(id, nil)
+                traffic.restart(id)
             } catch {
                 Counter(label: "sandbox_rewind_failures_total", dimensions: [("code", error.metricCode)]).increment()
                 await settle(id, after: error, doing: "rewinding it")

@@ -90,7 +90,9 @@ struct ForkCommand: AsyncParsableCommand {
             throw MartletError(.invalidArgument, "fork: \(source): --at is for sandboxes; this is a snapshot")
         }
         guard request.inheritSecrets == nil else {
-            throw MartletError(.invalidArgument, "fork: \(source): a snapshot holds no secrets to inherit")
+            throw MartletError(
+                .invalidArgument,
+                "fork: \(source): there is no sandbox of that name, and a snapshot holds no secrets to inherit")
         }
         let children = ForkSnapshotRequest(
             count: request.count, timeoutSeconds: request.timeoutSeconds, metadata: request.metadata, env: request.env,

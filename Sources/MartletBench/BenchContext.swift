@@ -84,8 +84,10 @@ package struct BenchContext: Sendable {
     }
 
     /// Hands a server to `body` that has made one sandbox already, so that nothing is prepared in what is measured.
+    ///
+    /// - Parameter settings: further ones of a daemon of our own.
     func withServer<Result: Sendable>(
-        _ pool: Pool, _ body: (BenchServer) async throws -> Result
+        _ pool: Pool, settings: [String: String] = [:], _ body: (BenchServer) async throws -> Result
     ) async throws -> Result {
         switch target {
         case .running(let configuration):
@@ -98,9 +100,8 @@ package struct BenchContext: Sendable {
         case .ownDaemons(let start):
             return try await ScratchDirectory.with { scratch in
                 progress("starting a daemon of its own")
-                let daemon = PrivateDaemon(
-                    process: try ProcessHandle.open(pid: try await start(scratch.path, pool.environment)),
-                    directory: scratch.path)
+                let pid = try await start(scratch.path, pool.environment.merging(settings) { $1 })
+                let daemon = PrivateDaemon(process: try ProcessHandle.open(pid: pid), directory: scratch.path)
                 return try await daemon.ending {
                     try await withClient(of: daemon, pool, body)
                 }

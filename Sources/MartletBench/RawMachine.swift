@@ -33,13 +33,17 @@ struct RawMachine: Sendable {
     private static let translationBufferMiB = 64
 
     /// Boots a machine in `directory`, hands it to `body`, and kills it however `body` ends.
+    ///
+    /// - Parameter tap: the host's end of a network card; nil gives it none.
     static func with<Result: Sendable>(
-        _ recipe: Recipe, in directory: String, _ body: (RawMachine) async throws -> Result
+        _ recipe: Recipe, in directory: String, tap: Descriptor? = nil, _ body: (RawMachine) async throws -> Result
     ) async throws -> Result {
         var watch = Stopwatch()
         try await makeDisk(recipe, on: recipe.image.rootDisk, "raw", in: directory)
         watch.lap("disk")
-        let process = try await Blocking.run { try start(recipe, layers: [], restores: false, in: directory) }
+        let process = try await Blocking.run {
+            try start(recipe, layers: [], restores: false, tap: tap, in: directory)
+        }
         return try await ending(process) {
             let guest = try await connect(in: directory, takeover: false)
             _ = try await guest.ping(timeout: bootTimeout)
@@ -60,7 +64,9 @@ struct RawMachine: Sendable {
         var watch = Stopwatch()
         try await makeDisk(recipe, on: layers[layers.count - 1], "qcow2", in: directory)
         watch.lap("disk")
-        let process = try await Blocking.run { try start(recipe, layers: layers, restores: true, in: directory) }
+        let process = try await Blocking.run {
+            try start(recipe, layers: layers, restores: true, tap: nil, in: directory)
+        }
         return try await ending(process) {
             let monitor = try await monitor(in: directory)
             defer { monitor.close() }
@@ -118,7 +124,7 @@ struct RawMachine: Sendable {
     }
 
     private static func start(
-        _ recipe: Recipe, layers: [String], restores: Bool, in directory: String
+        _ recipe: Recipe, layers: [String], restores: Bool, tap: Descriptor?, in directory: String
     ) throws -> ProcessHandle {
         let folder = try Descriptor.openDirectory(directory)
         let monitor = try UnixSocket.listen(in: folder, name: "monitor")
@@ -127,23 +133,25 @@ struct RawMachine: Sendable {
         let memory = try memoryFile(directory)
         let shape = try MachineShape(
             cpus: recipe.image.definition.cpus, memoryMiB: recipe.image.definition.memoryMiB)
-        let arguments = QEMUArguments(
+        var arguments = QEMUArguments(
             accelerator: recipe.accelerator, shape: shape,
             memory: "/proc/self/fd/\(QEMUArguments.ChildDescriptor.deviceState)", memoryAccess: .shared,
             disk: diskFile(directory), baseDisks: [recipe.image.rootDisk] + layers,
             role: .boot(
                 kernel: recipe.image.kernel, initramfs: recipe.image.initramfs,
                 commandLine: QEMUArguments.kernelCommandLine(
-                    recipe.accelerator, tscKilohertz: recipe.tscKilohertz, hasNetworkCard: false)),
+                    recipe.accelerator, tscKilohertz: recipe.tscKilohertz, hasNetworkCard: tap != nil)),
             translationBufferMiB: translationBufferMiB, consoleFile: nil)
+        arguments.hasNetworkCard = tap != nil
         var request = SpawnRequest(
             program: recipe.emulator,
             arguments: [recipe.emulator] + arguments.build() + (restores ? ["-incoming", "defer"] : []),
             environment: ["PATH=/usr/bin:/bin", "LANG=C"])
         request.descriptors = [nil, log.number, log.number, monitor.number, guest.number, memory.number]
+        if let tap { request.descriptors.append(tap.number) }
         request.directory = directory
         let child = try ChildProcess.spawn(request)
-        withExtendedLifetime((monitor, guest, log, memory)) {}
+        withExtendedLifetime((monitor, guest, log, memory, tap)) {}
         return try ProcessHandle.open(pid: child.pid)
     }
 

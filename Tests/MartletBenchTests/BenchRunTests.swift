@@ -134,6 +134,23 @@ struct BenchRunTests {
         #expect(rewind.checks.first { !$0.isPromise }?.passed == true)
     }
 
+    @Test(.enabled(if: geteuid() == 0, "no root: networks are measured in a namespace of their own"))
+    func networksAreMeasuredAgainstAPlainBridge() async throws {
+        let report = try await report("network", "-n", "2", "--rounds", "1", "--rules", "100", "--slots", "20")
+        for way in [NetworkBenchmark.packets, NetworkBenchmark.proxy] {
+            for name in ["\(way)", "\(way), 100 rules"] {
+                #expect(try row("round trip, \(name)", in: report).statistics.min > 0)
+                #expect(try row("download, \(name)", in: report).ratio != nil)
+            }
+        }
+        #expect(try row("download by HTTP, \(NetworkBenchmark.proxy)", in: report).statistics.min > 0)
+        for name in [NetworkCreates.without, NetworkCreates.closed, NetworkCreates.with, NetworkCreates.after] {
+            #expect(try row(name, in: report).statistics.runs >= 2)
+        }
+        // So few slots may be made before the first create: then nothing is said of creates meanwhile.
+        #expect(report.checks.count >= 3 && report.checks.allSatisfy(\.isPromise))
+    }
+
     /// QEMU's own way, of which the benchmarks only note that it does not work here.
     @Test func aGuestIsStoredAndBroughtBackByQEMUItself() async throws {
         let options = try BenchOptions.parse(["--images", BuiltTemplate.images])

@@ -5,7 +5,7 @@ import SandboxModel
 import Testing
 
 /// What a policy allows works as if nothing were between: through the proxy where names decide, through packets elsewhere.
-@Suite(.serialized, .requiresDaemon, .requiresNetworkLab, .timeLimit(.minutes(5))) struct AllowedTests {
+@Suite(.serialized, .requiresDaemon, .requiresNetworkLab, .timeLimit(.minutes(15))) struct AllowedTests {
     /// A line for the guest's shell, and what it must print.
     private struct Case {
         var name: String

@@ -6,7 +6,7 @@ import Testing
 
 /// Every way around a policy that we know, tried in real guests as root. Each must come to nothing, be told as an event by
 /// the rule it is for, and be seen nowhere outside.
-@Suite(.serialized, .requiresDaemon, .requiresNetworkLab, .timeLimit(.minutes(10))) struct BypassMatrixTests {
+@Suite(.serialized, .requiresDaemon, .requiresNetworkLab, .timeLimit(.minutes(15))) struct BypassMatrixTests {
     /// One line of the table.
     private struct Row: Sendable {
         var attempt: Attempt

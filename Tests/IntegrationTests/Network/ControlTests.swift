@@ -2,7 +2,7 @@ import Foundation
 import Testing
 
 /// The attempts of the matrix where nothing guards: each must get through, or it would prove nothing.
-@Suite(.serialized, .requiresNetworkLab, .timeLimit(.minutes(5))) struct ControlTests {
+@Suite(.serialized, .requiresNetworkLab, .timeLimit(.minutes(15))) struct ControlTests {
     @Test func `each attempt gets through where nothing is in its way`() async throws {
         try await NetworkLab.with { lab in
             _ = try await lab.command("unguarded", ["program": .text("\(NetworkLab.sources)/guest/attempts.py")])

@@ -52,7 +52,7 @@ actor EventWatch {
 
     /// The first event from an index on that fits; nil when none has come in this time.
     func first(
-        from start: Int = 0, within limit: Duration = .seconds(15), where fits: @Sendable (SandboxEvent) -> Bool
+        from start: Int = 0, within limit: Duration = .seconds(60), where fits: @Sendable (SandboxEvent) -> Bool
     ) async -> SandboxEvent? {
         let deadline = ContinuousClock.now + limit
         let timer = Task {

@@ -5,7 +5,7 @@ import SandboxModel
 import Testing
 
 /// What happens to connections that are in use: when a policy changes, when there are too many, when the daemon is gone.
-@Suite(.serialized, .requiresDaemon, .requiresNetworkLab, .timeLimit(.minutes(5))) struct LiveConnectionTests {
+@Suite(.serialized, .requiresDaemon, .requiresNetworkLab, .timeLimit(.minutes(15))) struct LiveConnectionTests {
     /// A program in the guest that says when its connection is in use and when it is over.
     private struct Connection {
         let name: String
@@ -49,13 +49,13 @@ import Testing
     @Test func `a policy that is tightened ends what it does not allow, and only that`() async throws {
         try await with(Self.policy) { lab, fixture, sandbox in
             var connections = [
-                try await Connection(fixture, sandbox, "HTTP by name", "stay", "ok.example", "80", "http", "120"),
-                try await Connection(fixture, sandbox, "echo by name", "stay", "tcp.example", "7001", "echo", "120"),
-                try await Connection(fixture, sandbox, "echo by range", "stay", "93.184.232.1", "7001", "echo", "120"),
-                try await Connection(fixture, sandbox, "UDP by range", "watch_udp", "93.184.230.7", "7002", "120"),
+                try await Connection(fixture, sandbox, "HTTP by name", "stay", "ok.example", "80", "http", "900"),
+                try await Connection(fixture, sandbox, "echo by name", "stay", "tcp.example", "7001", "echo", "900"),
+                try await Connection(fixture, sandbox, "echo by range", "stay", "93.184.232.1", "7001", "echo", "900"),
+                try await Connection(fixture, sandbox, "UDP by range", "watch_udp", "93.184.230.7", "7002", "900"),
             ]
             var kept = try await Connection(
-                fixture, sandbox, "what stays allowed", "stay", "93.184.232.2", "7001", "echo", "120")
+                fixture, sandbox, "what stays allowed", "stay", "93.184.232.2", "7001", "echo", "900")
             for index in connections.indices {
                 #expect(
                     try await connections[index].waits(for: "in use").contains("in use"), "\(connections[index].name)")
@@ -68,20 +68,20 @@ import Testing
                     try await connections[index].waits(for: "over").contains("over"), "\(connections[index].name)")
             }
             #expect(try await fixture.client.process(sandbox.id, kept.pid).running)
-            #expect(try await fixture.output(sandbox, "curl -s -m 10 http://ok.example/after; echo $?") != "0")
-            #expect(try await fixture.output(sandbox, "curl -s -m 10 http://two.example/quiet") == "heard")
+            #expect(try await fixture.output(sandbox, "curl -s -m 30 http://ok.example/after; echo $?") != "0")
+            #expect(try await fixture.output(sandbox, "curl -s -m 30 http://two.example/quiet") == "heard")
             try await fixture.client.setNetwork(sandbox.id, .closed)
             #expect(try await kept.waits(for: "over").contains("over"))
             try await fixture.client.setNetwork(sandbox.id, Self.policy)
-            #expect(try await fixture.output(sandbox, "curl -s -m 10 http://ok.example/quiet") == "heard")
+            #expect(try await fixture.output(sandbox, "curl -s -m 30 http://ok.example/quiet") == "heard")
         }
     }
 
     @Test func `mode public ends with its policy too`() async throws {
         try await with(NetworkPolicy(mode: .public)) { lab, fixture, sandbox in
             var connections = [
-                try await Connection(fixture, sandbox, "TCP", "stay", "93.184.232.1", "7001", "echo", "120"),
-                try await Connection(fixture, sandbox, "UDP", "watch_udp", "93.184.230.7", "7002", "120"),
+                try await Connection(fixture, sandbox, "TCP", "stay", "93.184.232.1", "7001", "echo", "900"),
+                try await Connection(fixture, sandbox, "UDP", "watch_udp", "93.184.230.7", "7002", "900"),
             ]
             for index in connections.indices {
                 #expect(
@@ -93,7 +93,7 @@ import Testing
                 #expect(
                     try await connections[index].waits(for: "over").contains("over"), "\(connections[index].name)")
             }
-            #expect(try await fixture.output(sandbox, "curl -s -m 10 http://93.184.140.1/quiet") == "heard")
+            #expect(try await fixture.output(sandbox, "curl -s -m 30 http://93.184.140.1/quiet") == "heard")
         }
     }
 
@@ -155,7 +155,7 @@ import Testing
             try await ticks(lab, 3, from: started)
             #expect(try await lab.log(from: started).contains { $0["server"] == "http" })
             try await fixture.client.killProcess(sandbox.id, process.pid)
-            #expect(try await fixture.output(sandbox, "curl -s -m 10 http://ok.example/quiet") == "heard")
+            #expect(try await fixture.output(sandbox, "curl -s -m 30 http://ok.example/quiet") == "heard")
             #expect(try await fixture.client.network(sandbox.id).policy == Self.policy)
         }
     }

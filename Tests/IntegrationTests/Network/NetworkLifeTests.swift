@@ -5,7 +5,7 @@ import SandboxModel
 import Testing
 
 /// Networks over the life of a sandbox: pauses, forks, snapshots, and who sees whom.
-@Suite(.serialized, .requiresDaemon, .requiresNetworkLab, .timeLimit(.minutes(5))) struct NetworkLifeTests {
+@Suite(.serialized, .requiresDaemon, .requiresNetworkLab, .timeLimit(.minutes(15))) struct NetworkLifeTests {
     private static let policy = NetworkPolicy(mode: .allowlist, allow: rules("ok.example", "93.184.230.0/24:7002"))
 
     /// The policy is in force in this sandbox, both what it allows and what it does not.
@@ -17,7 +17,7 @@ import Testing
             ExecRequest(
                 cmd: .shell(
                     "curl -s -m 20 http://ok.example/quiet/\(stage); cd /root/lab && python3 works.py udp 93.184.230.7 "
-                        + "7002; python3 works.py lookup \(stage).bad.example; curl -s -m 5 http://93.184.150.9/\(stage) "
+                        + "7002; python3 works.py lookup \(stage).bad.example; curl -s -m 20 http://93.184.150.9/\(stage) "
                         + "|| echo refused")))
         let text = result.stdout ?? ""
         #expect(text.hasPrefix("heard\necho:hello\n") && text.hasSuffix("\nrefused\n"), "\(stage): \(text)")
@@ -133,7 +133,7 @@ import Testing
                 let sandbox = try await fixture.guest(Self.policy, lab)
                 _ = try await fixture.shell(
                     sandbox,
-                    "cd /root/lab && python3 works.py lookup told.bad.example; curl -s -m 5 http://93.184.151.7/")
+                    "cd /root/lab && python3 works.py lookup told.bad.example; curl -s -m 20 http://93.184.151.7/")
                 try await EventWatch.with(fixture.client, sandbox.id) { watch in
                     let byName = await watch.first { $0.details["name"] == "told.bad.example" }
                     let byAddress = await watch.first { $0.details["address"] == "93.184.151.7" }
@@ -158,15 +158,16 @@ import Testing
             ) { fixture in
                 let closed = try await fixture.guest(.closed, lab)
                 #expect(
-                    try await fixture.output(closed, "curl -s -m 5 http://93.184.140.1/ || echo refused") == "refused")
+                    try await fixture.output(closed, "curl -s -m 20 http://93.184.140.1/ || echo refused") == "refused")
                 let plain = try await fixture.create()
                 #expect(plain.network?.mode == NetworkPolicy.Mode.none)
                 let open = try await fixture.guest(NetworkPolicy(mode: .public), lab)
-                #expect(try await fixture.output(open, "curl -s -m 5 http://10.77.0.1/quiet") == "heard")
+                #expect(try await fixture.output(open, "curl -s -m 20 http://10.77.0.1/quiet") == "heard")
                 #expect(
-                    try await fixture.output(open, "curl -s -m 5 http://10.77.0.1:8080/ || echo refused") == "refused")
+                    try await fixture.output(open, "curl -s -m 20 http://10.77.0.1:8080/ || echo refused") == "refused")
                 #expect(
-                    try await fixture.output(open, "curl -s -m 5 http://169.254.169.254/ || echo refused") == "refused")
+                    try await fixture.output(open, "curl -s -m 20 http://169.254.169.254/ || echo refused") == "refused"
+                )
             }
         }
     }

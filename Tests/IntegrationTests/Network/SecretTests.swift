@@ -5,7 +5,7 @@ import SandboxModel
 import Testing
 
 /// Secrets reach the hosts they are for, and are nowhere else: not in the guest, not with other hosts, not in any file.
-@Suite(.serialized, .requiresDaemon, .requiresNetworkLab, .timeLimit(.minutes(5))) struct SecretTests {
+@Suite(.serialized, .requiresDaemon, .requiresNetworkLab, .timeLimit(.minutes(15))) struct SecretTests {
     /// Values that are found nowhere by accident.
     private struct Values {
         let plain = "sk-\(UUID().uuidString.lowercased())"

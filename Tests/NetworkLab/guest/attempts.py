@@ -23,7 +23,7 @@ def outcome(refused, detail=""):
     return {"refused": bool(refused), "detail": str(detail)[:300]}
 
 
-def exchange(address, port, *pieces, served, patience=3.0):
+def exchange(address, port, *pieces, served, patience=10.0):
     """Connects, sends pieces one after the other, and returns what came back until it suffices or nothing more does."""
     with socket.create_connection((address, port), patience) as channel:
         channel.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -123,8 +123,8 @@ def http_second(first, second, resolve, token="", pipelined=False, lines=()):
     """A second request on a connection whose first one was fine."""
     requests = [f"GET /fine HTTP/1.1\r\nHost: {first}\r\n\r\n",
                 "\r\n".join([f"GET /{token} HTTP/1.1", f"Host: {second}", *lines]) + "\r\n\r\n"]
-    with socket.create_connection((wire.resolve(resolve), 80), 3) as channel:
-        channel.settimeout(3)
+    with socket.create_connection((wire.resolve(resolve), 80), 10) as channel:
+        channel.settimeout(10)
         if pipelined:
             channel.sendall("".join(requests).encode())
         else:
@@ -171,7 +171,7 @@ def tls_request(sni, host, resolve=None, address=None, port=443, token="", lines
     if not verified:
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     try:
-        with socket.create_connection((target_of(resolve, address), port), 5) as plain:
+        with socket.create_connection((target_of(resolve, address), port), 20) as plain:
             with context.wrap_socket(plain, server_hostname=sni) as channel:
                 head = [f"{method} {target or '/' + token} HTTP/1.1", f"Host: {host}", *lines]
                 channel.sendall(("\r\n".join(head) + "\r\n\r\n").encode())
@@ -398,8 +398,8 @@ def changed_mac(mac, address, port=80, token=""):
     run("ip", "link", "set", name, "up")
     run("ip", "route", "replace", "default", "via", GATEWAY)
     try:
-        both = [udp(address, 7002, token), lookup("ok.example")]
-        return outcome(all(one["refused"] for one in both), both)
+        sent, answer = udp(address, 7002, token), wire.ask("ok.example", patience=2)
+        return outcome(sent["refused"] and answer["answers"] == 0, [sent, answer])
     finally:
         as_before()
 

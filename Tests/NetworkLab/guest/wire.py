@@ -47,7 +47,7 @@ def dns_read(message):
     return {"code": code, "answers": answers, "addresses": addresses, "ttls": ttls}
 
 
-def ask(name, server=GATEWAY, kind="A", transport="udp", port=53, patience=3.0):
+def ask(name, server=GATEWAY, kind="A", transport="udp", port=53, patience=10.0):
     """What a name server says; nil when it says nothing."""
     query = dns_query(name, kind)
     try:

@@ -54,7 +54,7 @@ def open_connections(address, port, count):
     channels = []
     for _ in range(int(count)):
         channel = socket.socket()
-        channel.settimeout(3)
+        channel.settimeout(5)
         try:
             channel.connect((address, int(port)))
             channel.sendall(b"\0")
@@ -104,10 +104,10 @@ def ttl(name):
 
 def stay(name, port, scheme, seconds):
     """A connection that is used all the time, until it breaks; says when it is in use and when it is over."""
-    channel = socket.create_connection((name, int(port)), 10)
+    channel = socket.create_connection((name, int(port)), 20)
     if scheme == "http":
         channel.sendall(f"GET /drip HTTP/1.1\r\nHost: {name}\r\n\r\n".encode())
-    channel.settimeout(3)
+    channel.settimeout(30)
     end = time.monotonic() + float(seconds)
     said = False
     try:
@@ -132,7 +132,7 @@ def stay(name, port, scheme, seconds):
 def watch_udp(address, port, seconds):
     """Datagrams and their echoes, until there is no more echo."""
     channel = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    channel.settimeout(2)
+    channel.settimeout(30)
     channel.connect((address, int(port)))
     end = time.monotonic() + float(seconds)
     said = False

@@ -71,7 +71,7 @@ package final class Ports: Sendable {
         of request: PublishPortRequest, sandbox: SandboxID, token: String?
     ) throws(MartletError) -> PortRecord {
         guard let port = UInt16(exactly: request.port), port > 0 else {
-            throw .invalid("port", "must be from 1 to 65535")
+            throw .invalid("port", "\(request.port): must be from 1 to 65535")
         }
         let limit = sandboxes.configuration.maxPortSeconds
         if let seconds = request.ttlSeconds, !(1...limit).contains(seconds) {

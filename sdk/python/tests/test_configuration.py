@@ -27,7 +27,9 @@ def test_addresses_are_read(text: str, base: str, socket: str | None) -> None:
     assert Endpoint.parse(text) == Endpoint(base, socket)
 
 
-@pytest.mark.parametrize("text", ["", "localhost:7070", "http://", "http://:80", "unix://relative", "ftp://a", "http://a:b"])
+@pytest.mark.parametrize(
+    "text", ["", "localhost:7070", "http://", "http://:80", "unix://relative", "ftp://a", "http://a:b"]
+)
 def test_what_is_no_address_is_refused(text: str) -> None:
     with pytest.raises(InvalidArgumentError):
         Endpoint.parse(text)

@@ -73,7 +73,7 @@ def test_input_is_written_piece_by_piece(box: Any) -> None:
             stream.write(f"{number}\n")
             assert next(events).text == f"{number * 2}\n"
         stream.close_stdin()
-        assert [event for event in events if isinstance(event, Exit)][0].exit_code == 1
+        assert next(event for event in events if isinstance(event, Exit)).exit_code == 1
 
 
 def test_a_stream_left_early_ends_its_program(box: Any) -> None:
@@ -96,12 +96,15 @@ def test_programs_go_on_in_the_background(box: Any) -> None:
     assert b"".join(e.data for e in again.events(4) if isinstance(e, Output)) == b"3\n"
     assert again.info().exit.ok
     terminal = box.start("stty size; read x; stty size", pty=(10, 20))
-    events = iter(terminal.events())
-    assert next(events).text == "10 20\r\n"
-    terminal.resize(30, 40)
-    terminal.write("\n")
-    assert "30 40" in "".join(e.text for e in events if isinstance(e, Output))
-    assert {one.pid for one in box.processes()} == {program.pid, terminal.pid}
+    seen = ""
+    for event in terminal.events():
+        if isinstance(event, Output):
+            seen += event.text
+            if seen == "10 20\r\n":
+                terminal.resize(30, 40)
+                terminal.write("\n")
+    assert seen == "10 20\r\n\r\n30 40\r\n"
+    assert {program.pid, terminal.pid} <= {one.pid for one in box.processes()}
     program.kill()
     with pytest.raises(martlet.NotFoundError):
         program.info()

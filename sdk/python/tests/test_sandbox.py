@@ -171,5 +171,3 @@ def test_a_create_waits_for_a_place(kind: Any, monkeypatch: Any, loop: Any) -> N
         first.close()
     finally:
         crowded.end()
-
-

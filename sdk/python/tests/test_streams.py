@@ -59,7 +59,9 @@ def test_a_broken_stream_is_taken_up_where_it_broke(scripted: Any, server: Scrip
         HANG_UP,
         error(503, "unavailable", Retry_After="0"),
         events(event("stdout", offset=0, text="abcd"), event("error", error={"code": "unavailable", "message": "bye"})),
-        events(event("stderr", offset=4, base64="/w=="), event("of_tomorrow"), event("stdout", offset=8, text="z"), EXIT),
+        events(
+            event("stderr", offset=4, base64="/w=="), event("of_tomorrow"), event("stdout", offset=8, text="z"), EXIT
+        ),
     ]
     found = follow(scripted)
     told = [(e.channel, e.data) if isinstance(e, Output) else e for e in found[:-1]]

@@ -13,7 +13,7 @@ import pytest
 import martlet
 
 NAME = "/tmp/ü ⚠ %2F?&#\n/é'\".txt"
-BIG = 40 << 20
+BIG = 24 << 20
 
 
 def test_text_and_bytes_go_both_ways(box: Any) -> None:

@@ -40,12 +40,12 @@ def test_bad_forks_leave_nothing(box: Any, at_daemon: Daemon) -> None:
     assert at_daemon.sandboxes() == [box.id]
 
 
-def test_a_fork_that_finds_no_place_for_all_makes_none(kind: Any, monkeypatch: Any) -> None:
+def test_a_fork_that_finds_no_place_for_all_makes_none(monkeypatch: Any) -> None:
     crowded = Daemon("--max-sandboxes", "2", "--no-pool", "--stop-sandboxes", "--no-network").start()
     try:
         for name, value in crowded.environment.items():
             monkeypatch.setenv(name, value)
-        with kind.create(timeout=60) as box:
+        with Sandbox.create(timeout=60) as box:
             with pytest.raises(martlet.ForkError) as caught:
                 box.fork(3)
             assert [type(error) for error in caught.value.errors] == [martlet.CapacityError] * 2

@@ -95,7 +95,7 @@ def test_programs_go_on_in_the_background(box: Any) -> None:
     assert b"".join(e.data for e in again.events() if isinstance(e, Output)) == b"1\n2\n3\n"
     assert b"".join(e.data for e in again.events(4) if isinstance(e, Output)) == b"3\n"
     assert again.info().exit.ok
-    terminal = box.start("stty size; read x; stty size", pty=(10, 20))
+    terminal = box.start("stty size; read x; stty size", pty=(10, 20), timeout=60)
     seen = ""
     for event in terminal.events():
         if isinstance(event, Output):

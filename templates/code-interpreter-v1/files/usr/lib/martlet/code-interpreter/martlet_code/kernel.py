@@ -91,6 +91,10 @@ class ChartFormatter(BaseFormatter):
     print_method = ObjectName("_repr_martlet_chart_")
     _return_type = (dict,)
 
+    def pop(self, typ, default=None):
+        """Whatever sets up pictures of figures takes figures away from all formatters first: not from this one."""
+        return default
+
 
 def add_formatters(shell):
     from . import charts

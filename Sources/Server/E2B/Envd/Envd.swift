@@ -32,7 +32,9 @@ struct Envd: Sendable {
             return E2BErrors.notRunning(sandbox)
         }
         let isHealth = request.uri.path == "/health"
-        guard isRunning(found) || (!isHealth && isWoken(found, dialect)) else { return E2BErrors.notRunning(sandbox) }
+        guard isRunning(found) || (!isHealth && SandboxSettings.wakes(found, dialect: dialect)) else {
+            return E2BErrors.notRunning(sandbox)
+        }
         if isHealth { return Response(status: .noContent) }
         let call = EnvdCall(request: request, context: context, sandbox: found, caller: caller)
         let isPlain = request.uri.path == "/files"
@@ -46,13 +48,6 @@ struct Envd: Sendable {
 
     private func isRunning(_ sandbox: SandboxResource) -> Bool {
         [.running, .pausing, .resuming].contains(sandbox.state)
-    }
-
-    /// Whether a request resumes a sandbox that is paused; one without its memory is resumed on request only.
-    private func isWoken(_ sandbox: SandboxResource, _ dialect: String?) -> Bool {
-        guard sandbox.state == .paused, sandbox.onTimeout == .pause else { return false }
-        guard let settings = dialect.flatMap(SandboxSettings.init) else { return true }
-        return settings.autoResume && settings.pausedWithMemory ?? settings.keepsMemory
     }
 
     /// - Throws: `unauthenticated`.

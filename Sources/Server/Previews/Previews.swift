@@ -132,7 +132,7 @@ struct Previews: Sendable {
         let admission: PortAdmission
         do {
             admission = try ports.admit(visit)
-        } catch  where error.details["reason"] == "not_published" {
+        } catch let error where error.details["reason"] == "not_published" {
             // Who publishes a port decides who may visit it; E2B's rule is for all others.
             guard let passage else { throw gate.speaksE2B(place) ? TrafficGate.tokenMissing(place) : error }
             return try await relay(exchange, output, place, secrets, passage)

@@ -17,6 +17,7 @@ struct Envd: Sendable {
     let tokens: AccessTokens
     let heartbeat: Duration
     let tags = ProcessTags()
+    let watchers = Watchers()
 
     init(controlPlane: ControlPlane, heartbeat: Duration) {
         sandboxes = controlPlane.sandboxes
@@ -99,6 +100,10 @@ struct Envd: Sendable {
         case (.post, "/filesystem.Filesystem/Move"): return try await move(call)
         case (.post, "/filesystem.Filesystem/ListDir"): return try await listDir(call)
         case (.post, "/filesystem.Filesystem/Remove"): return try await remove(call)
+        case (.post, "/filesystem.Filesystem/WatchDir"): return try await watchDir(call)
+        case (.post, "/filesystem.Filesystem/CreateWatcher"): return try await createWatcher(call)
+        case (.post, "/filesystem.Filesystem/GetWatcherEvents"): return try await watcherEvents(call)
+        case (.post, "/filesystem.Filesystem/RemoveWatcher"): return try await removeWatcher(call)
         default: throw ConnectError(.unimplemented, "\(request.method.rawValue) \(request.uri.path) is not offered")
         }
     }
@@ -107,5 +112,8 @@ struct Envd: Sendable {
     private static let known = Set(
         ["Start", "Connect", "List", "Update", "SendInput", "StreamInput", "CloseStdin", "SendSignal"]
             .map { "/process.Process/\($0)" }
-            + ["Stat", "MakeDir", "Move", "ListDir", "Remove"].map { "/filesystem.Filesystem/\($0)" })
+            + [
+                "Stat", "MakeDir", "Move", "ListDir", "Remove", "WatchDir", "CreateWatcher", "GetWatcherEvents",
+                "RemoveWatcher",
+            ].map { "/filesystem.Filesystem/\($0)" })
 }

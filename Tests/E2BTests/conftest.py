@@ -35,6 +35,11 @@ def make(template=TEMPLATE, cls=e2b.Sandbox, timeout=300, **options):
     return cls.create(template=template, timeout=timeout, **options)
 
 
+def ended(sandbox):
+    """Kills it; versions before 2.0 do not say whether there was anything to kill."""
+    return sandbox.kill() in ((True, None) if MAKES_BY_CONSTRUCTOR else (True,))
+
+
 def exception(*names):
     """The most exact class of these that this version has."""
     for name in names:
@@ -43,6 +48,15 @@ def exception(*names):
         if hasattr(e2b.exceptions, name):
             return getattr(e2b.exceptions, name)
     raise AttributeError(names)
+
+
+def query(**filters):
+    """A filter for lists, as this version wants it."""
+    if hasattr(e2b, "SandboxQuery"):
+        return e2b.SandboxQuery(**filters)
+    from e2b.sandbox.sandbox_api import SandboxQuery
+
+    return SandboxQuery(**filters)
 
 
 def listed(**options):

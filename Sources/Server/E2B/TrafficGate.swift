@@ -47,7 +47,12 @@ struct TrafficGate: Sendable {
     /// Whether failures are told in E2B's shape: to its clients, and of sandboxes that these made.
     func speaksE2B(_ place: PreviewPlace) -> Bool {
         guard !place.isOurs else { return false }
-        return place.speaksE2B || SandboxID(rawValue: place.sandbox).flatMap { sandboxes.opened($0)?.dialect } != nil
+        guard !place.speaksE2B else { return true }
+        guard let id = SandboxID(rawValue: place.sandbox), let (_, _, dialect) = sandboxes.opened(id) else {
+            // Of one that is gone nobody knows who made it; older clients of the code interpreter say nothing of themselves.
+            return place.port == E2BConstants.codePort
+        }
+        return dialect != nil
     }
 
     /// Connects a visitor.

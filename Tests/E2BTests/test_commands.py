@@ -140,6 +140,8 @@ def test_killing_a_terminal(box):
 
     handle = box.pty.create(PtySize(rows=24, cols=80))
     assert box.pty.kill(handle.pid) is True
+    with pytest.raises(CommandExitException):
+        handle.wait()
     assert box.pty.kill(handle.pid) is False
 
 

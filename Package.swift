@@ -74,6 +74,7 @@ let package = Package(
     targets: [
         .target(name: "CLinux", cSettings: cSettings),
         .target(name: "CGuestBoot", cSettings: cSettings),
+        .target(name: "CInflate", cSettings: cSettings, linkerSettings: [.linkedLibrary("z")]),
         room("LinuxSystem", ["CLinux"]),
         room("SandboxModel"),
         room("GuestProtocol"),
@@ -103,7 +104,7 @@ let package = Package(
         room("ControlStore", ["SandboxModel", "LinuxSystem", .grdb, .crypto]),
         room("ControlPlane", ["Node", "ControlStore", "MartletAPI", .logging, .metrics, .lifecycle, .crypto]),
         room("MartletAPI", ["SandboxModel"]),
-        room("E2BProtocol", [.crypto]),
+        room("E2BProtocol", ["CInflate", .crypto]),
         room(
             "Server",
             ["ControlPlane", "MartletAPI", "E2BProtocol", .hummingbird, .httpTypes, .metrics, .logging, .lifecycle]),

@@ -95,6 +95,27 @@ package final class GuestStream: Sendable, AsyncSequence {
         return element
     }
 
+    /// What has come and was not taken yet, without waiting for more; nil after the end.
+    ///
+    /// - Throws: what the guest failed with, once all that came before is taken.
+    package func takeReady() throws(MartletError) -> [Element]? {
+        let (elements, failure, isOver) = state.withLock { state in
+            let elements = Array(state.buffered[state.readIndex...])
+            state.buffered.removeAll(keepingCapacity: true)
+            state.readIndex = 0
+            return (elements, state.failure, state.isOver)
+        }
+        if elements.isEmpty {
+            if let failure { throw failure }
+            return isOver ? nil : []
+        }
+        grantAgain(
+            elements.reduce(0) { sum, element in
+                if case .data(_, let bytes) = element { sum + bytes.count } else { sum }
+            })
+        return elements
+    }
+
     private func grantAgain(_ count: Int) {
         let grant = state.withLock { state -> Int in
             state.taken += count

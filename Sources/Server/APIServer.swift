@@ -62,7 +62,9 @@ package struct APIServer: Sendable {
             case .unix: nil
             case .tcp: controlPlane.keys
             }
-        return Previews(ports: controlPlane.ports, keys: keys, scheme: configuration.domain.scheme, logger: logger)
+        return Previews(
+            ports: controlPlane.ports, gate: TrafficGate(controlPlane: controlPlane), keys: keys,
+            scheme: configuration.domain.scheme, logger: logger)
     }
 
     private func routing(at address: ListeningAddress) -> PreviewRouting {
@@ -113,7 +115,9 @@ package struct APIServer: Sendable {
     var foreignEndpoints: [Endpoint] { e2b.endpoints }
 
     private var e2b: E2BControl {
-        E2BControl(controlPlane: controlPlane, samples: samples, allowsInternet: configuration.e2bInternet)
+        E2BControl(
+            controlPlane: controlPlane, samples: samples, allowsInternet: configuration.e2bInternet,
+            addresses: addresses)
     }
 
     /// What the API offers.

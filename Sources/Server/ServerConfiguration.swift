@@ -17,7 +17,7 @@ package struct ServerConfiguration: Sendable {
     package var heartbeat: Duration = .seconds(15)
 
     /// Whether sandboxes made by clients of E2B may reach the internet, which these clients take for granted. Not unless
-    /// the operator says so; as long as there is no setting for it, nobody's network is opened unasked.
+    /// the operator says so: nobody's network is opened unasked.
     package var e2bInternet = false
 
     package init() {}

@@ -47,14 +47,48 @@ struct PreviewUnitTests {
         }
     }
 
-    private func decision(_ uri: String, method: HTTPMethod = .GET, host: String = "localhost") -> String {
-        let head = HTTPRequestHead(version: .http1_1, method: method, uri: uri, headers: ["Host": host])
+    private func decision(
+        _ uri: String, method: HTTPMethod = .GET, host: String = "localhost", headers: HTTPHeaders = [:]
+    ) -> String {
+        var headers = headers
+        headers.add(name: "Host", value: host)
+        let head = HTTPRequestHead(version: .http1_1, method: method, uri: uri, headers: headers)
         switch PreviewRouting(domain: .standard).decision(on: head) {
         case .api: return "api"
         case .refused(let error): return error.code.rawValue
         case .taken(.tunnel(let sandbox), let query): return "tunnel \(sandbox) \(query)"
-        case .taken(.preview(_, let sandbox, let port), let target): return "\(sandbox) \(port) \(target)"
+        case .taken(.preview(let place), let target): return "\(place.sandbox) \(place.port) \(target)"
         }
+    }
+
+    @Test(
+        "Ports named in header fields are served by the sandbox, but for the one that is served from outside",
+        arguments: [
+            ("49999", "sabc 49999 /execute"), ("1", "sabc 1 /execute"), ("49983", "api"), ("0", "api"), ("x", "api"),
+            ("65536", "api"), ("", "api"),
+        ])
+    func headers(port: String, expected: String) {
+        let fields: HTTPHeaders = ["E2b-Sandbox-Id": "sabc", "E2b-Sandbox-Port": port]
+        #expect(decision("/execute", headers: fields) == expected)
+    }
+
+    @Test("A host name goes before header fields")
+    func hostFirst() {
+        let fields: HTTPHeaders = ["E2b-Sandbox-Id": "sother", "E2b-Sandbox-Port": "1"]
+        #expect(decision("/x", host: "80-sabc.localhost", headers: fields) == "sabc 80 /x")
+    }
+
+    @Test("Tokens that E2B's clients send stay outside")
+    func sandboxTokens() {
+        let fields: HTTPHeaders = [
+            "E2b-Sandbox-Id": "sabc", "X-Access-Token": "one", "E2b-Traffic-Access-Token": "two", "X-Other": "three",
+        ]
+        let secrets = PreviewSecrets(target: "/", headers: fields)
+        #expect(secrets.sandboxTokens == ["one", "two"])
+        #expect(secrets.headers.map(\.name) == ["E2b-Sandbox-Id", "X-Other"])
+        let others = PreviewSecrets(target: "/", headers: ["X-Access-Token": "an application's own"])
+        #expect(others.sandboxTokens.isEmpty)
+        #expect(others.headers.count == 1)
     }
 
     @Test("Paths of previews and tunnels are told from the routes of the API")

@@ -114,17 +114,29 @@ package struct FileWatch: Sendable {
             switch element {
             case .reply: continue
             case .end: return nil
-            case .data(_, let bytes):
-                guard let event = try? FileEvent(decoding: bytes) else {
-                    throw MartletError(.unavailable, "guest: it sent a file event that cannot be read")
-                }
-                let resource = FileEventResource(
-                    path: event.path, to: event.destination.isEmpty ? nil : event.destination,
-                    directory: event.isDirectory)
-                return ("\(event.kind)", resource)
+            case .data(_, let bytes): return try FileWatch.read(bytes)
             }
         }
         return nil
+    }
+
+    /// The changes that were told and not taken yet, without waiting for more; nil when the watch is over.
+    ///
+    /// - Throws: `unavailable` when the guest is gone.
+    package func takeReady() throws(MartletError) -> [(kind: String, event: FileEventResource)]? {
+        guard let elements = try stream.takeReady() else { return nil }
+        var events: [(kind: String, event: FileEventResource)] = []
+        for case .data(_, let bytes) in elements { events.append(try FileWatch.read(bytes)) }
+        return events
+    }
+
+    private static func read(_ bytes: [UInt8]) throws(MartletError) -> (kind: String, event: FileEventResource) {
+        guard let event = try? FileEvent(decoding: bytes) else {
+            throw MartletError(.unavailable, "guest: it sent a file event that cannot be read")
+        }
+        let resource = FileEventResource(
+            path: event.path, to: event.destination.isEmpty ? nil : event.destination, directory: event.isDirectory)
+        return ("\(event.kind)", resource)
     }
 }
 

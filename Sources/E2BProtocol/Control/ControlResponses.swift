@@ -99,6 +99,8 @@ package enum E2BConstants {
     package static let envdVersion = "0.6.7"
     /// The port of that daemon.
     package static let envdPort: UInt16 = 49983
+    /// The port of the code interpreter, which listens inside the sandbox.
+    package static let codePort: UInt16 = 49999
     /// Once the node a sandbox was on; clients want it and use it for nothing.
     package static let clientID = "martlet"
     /// Names E2B has for templates that are called otherwise here.

@@ -15,7 +15,7 @@ struct ServeCommand: AsyncParsableCommand {
             MARTLET_POOL_SHELLS, MARTLET_POOL_WARM, MARTLET_NO_POOL, MARTLET_LOG_FORMAT, MARTLET_LOG_LEVEL,
             MARTLET_NETWORK_SUBNET, MARTLET_NETWORK_OPEN and MARTLET_NETWORK_DNS (several with blanks between),
             MARTLET_NETWORK_DEFAULT, MARTLET_NO_NETWORK, MARTLET_NETWORK_ROUTED, MARTLET_NETWORK_POOL,
-            MARTLET_NETWORK_TRUST_ROOTS. Secrets may be read from variables named MARTLET_SECRET_*.
+            MARTLET_NETWORK_TRUST_ROOTS, MARTLET_DOMAIN, MARTLET_E2B_INTERNET. Secrets may be read from variables named MARTLET_SECRET_*.
             """)
 
     @Option(name: .long, help: "Directory for everything it keeps (/var/lib/martlet, or ~/.local/share/martlet).")
@@ -54,6 +54,11 @@ struct ServeCommand: AsyncParsableCommand {
     @Option(
         name: .long, help: "Domain of published ports, {port}-{id}.DOMAIN (localhost); https:// where TLS is in front.")
     var domain: String?
+
+    @Flag(
+        name: .long,
+        help: "Give sandboxes that clients of E2B make the internet, as these expect, unless they ask for less.")
+    var e2bInternet = false
 
     @OptionGroup var network: NetworkServeOptions
 

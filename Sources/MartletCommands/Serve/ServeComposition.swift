@@ -118,6 +118,7 @@ struct ServeComposition: Sendable {
         configuration.port = settings.port
         configuration.socketPath = settings.data.socket
         configuration.domain = settings.domain
+        configuration.e2bInternet = settings.e2bInternet
         configuration.openAPIPath = settings.installation.root.map { $0 + "/api/openapi.yaml" }
         if !settings.isAddressGiven, !LoopbackPort.isFree(settings.port) {
             // Nobody asked for this very port, and the unix socket is what the command line uses anyway.

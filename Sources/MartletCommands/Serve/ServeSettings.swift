@@ -21,6 +21,8 @@ struct ServeSettings: Sendable {
     var allowsKVM: Bool
     /// Where published ports have host names.
     var domain: PreviewDomain
+    /// Whether sandboxes of E2B's clients may reach the internet.
+    var e2bInternet: Bool
     var network: NetworkSettings
     var logFormat: LogFormat
     var logLevel: Logger.Level
@@ -52,6 +54,7 @@ struct ServeSettings: Sendable {
             try (command.domain ?? given.text("MARTLET_DOMAIN")).map { (text) throws(MartletError) in
                 try PreviewDomain(parsing: text)
             } ?? .standard
+        e2bInternet = command.e2bInternet || given.flag("MARTLET_E2B_INTERNET")
         network = try NetworkSettings(command.network, environment: environment)
         logFormat =
             try command.logFormat ?? given.choice("MARTLET_LOG_FORMAT") ?? (Console.errorIsTerminal ? .text : .json)

@@ -69,24 +69,12 @@ enum E2BErrors {
     // MARK: What the proxy before a sandbox answers; clients look at the wording
 
     /// The sandbox is not there, or does not run.
-    static func notRunning(_ sandbox: String) -> Response { proxied(sandbox, "The sandbox was not found") }
+    static func notRunning(_ sandbox: String) -> Response { response(.notRunning(sandbox)) }
 
-    /// It runs, and nothing listens on the port.
-    static func portClosed(_ sandbox: String, port: UInt16) -> Response {
-        proxied(sandbox, "The sandbox is running but port is not open", port: port)
-    }
-
-    private static func proxied(_ sandbox: String, _ message: String, port: UInt16? = nil) -> Response {
-        let bytes = (try? ProtoJSON.encode(ProxyError(sandboxId: sandbox, message: message, port: port))) ?? []
-        return Response(
-            status: .badGateway, headers: [.contentType: "application/json"],
-            body: .init(byteBuffer: ByteBuffer(bytes: bytes)))
-    }
-
-    private struct ProxyError: Encodable {
-        var sandboxId: String
-        var message: String
-        var port: UInt16?
-        var code = 502
+    /// A failure to reach a sandbox at all.
+    static func response(_ failure: ProxyFailure) -> Response {
+        Response(
+            status: .init(code: failure.code), headers: [.contentType: "application/json"],
+            body: .init(byteBuffer: ByteBuffer(bytes: failure.bytes)))
     }
 }

@@ -41,6 +41,7 @@ extension HTTPField.Name {
     static let e2bPort = e2b("E2b-Sandbox-Port")
     static let e2bNextToken = e2b("X-Next-Token")
     static let accessToken = e2b("X-Access-Token")
+    static let trafficToken = e2b("E2b-Traffic-Access-Token")
     static let connectTimeout = e2b("Connect-Timeout-Ms")
     static let keepaliveInterval = e2b("Keepalive-Ping-Interval")
 

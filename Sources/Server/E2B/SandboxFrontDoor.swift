@@ -19,7 +19,12 @@ struct SandboxFrontDoor: RouterMiddleware {
             return try await next(request, context)
         }
         guard address.port == E2BConstants.envdPort else {
-            return E2BErrors.portClosed(address.sandbox, port: address.port)
+            // Other ports are served before this, below the domain that the operator has set.
+            return E2BErrors.response(
+                ProxyFailure(
+                    sandboxId: address.sandbox,
+                    message: "this host name is not below the server's domain; it is set with 'martlet serve --domain'",
+                    port: address.port))
         }
         return await envd.respond(to: request, context: context, sandbox: address.sandbox)
     }

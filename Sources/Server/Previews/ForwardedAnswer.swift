@@ -97,9 +97,14 @@ struct ForwardedAnswer: Sendable {
                 } else {
                     headers.add(name: name, value: value)
                 }
+            case .headers:
+                if !originWide.contains(plain) { headers.add(name: name, value: value) }
             }
         }
-        if case .path = form { headers.add(name: "Content-Security-Policy", value: sandbox) }
+        switch form {
+        case .path, .headers: headers.add(name: "Content-Security-Policy", value: sandbox)
+        case .host: break
+        }
         headers.add(name: "Via", value: "1.1 martlet")
         return headers
     }

@@ -33,7 +33,7 @@ struct ForwardedRequest: Sendable {
         var headers = HTTPHeaders()
         switch form {
         case .host(let authority): headers.add(name: "Host", value: authority)
-        case .path: headers.add(name: "Host", value: "localhost:\(port)")
+        case .path, .headers: headers.add(name: "Host", value: "localhost:\(port)")
         }
         let dropped = HopByHop.names(in: request.headers)
         for (name, value) in secrets.headers {

@@ -16,6 +16,9 @@ final class PreviewAddresses: Sendable {
         listener.withLock { $0 = (host, port) }
     }
 
+    /// What stands behind `{port}-{id}.` in the names of hosts.
+    var domainWithPort: String { domain.withPort(listening: listener.withLock { $0?.port }) }
+
     func resource(_ published: PublishedPort) -> PortResource {
         let listener = listener.withLock { $0 }
         let path = PreviewRouting.prefix(sandbox: published.sandbox.rawValue, port: published.port) + "/"

@@ -21,6 +21,8 @@ struct PreviewCookie {
         case .host:
             // Written whole: a path that begins with two slashes would name another host.
             location = "\(scheme)://\(host ?? "")" + location
+        // No browser opens a page this way.
+        case .headers: break
         }
         var attributes = "Path=\(path); HttpOnly; SameSite=Lax"
         if scheme == "https" { attributes += "; Secure" }

@@ -63,8 +63,13 @@ package struct PreviewDomain: Sendable, Equatable {
 
     /// Where a port is reached, when the daemon listens at a port of its own.
     func url(port number: UInt16, sandbox: SandboxID, listening: Int?) -> String {
+        "\(scheme)://\(number)-\(sandbox).\(withPort(listening: listening))/"
+    }
+
+    /// The name, with the port where it is not the scheme's own.
+    func withPort(listening: Int?) -> String {
         let shown = (port ?? listening).flatMap { $0 == (scheme == "https" ? 443 : 80) ? nil : ":\($0)" } ?? ""
-        return "\(scheme)://\(number)-\(sandbox).\(name)\(shown)/"
+        return name + shown
     }
 }
 

@@ -5,9 +5,13 @@ import SandboxModel
 
 /// A failure of ours in place of a preview: JSON, or a short page where a browser asks.
 enum PreviewPage {
+    /// - Parameter place: what a client of E2B, or a visitor of such a one's sandbox, asked for.
     static func answer(
-        _ error: MartletError, to request: HTTPRequestHead, keepsAlive: Bool, requestID: String
+        _ error: MartletError, to request: HTTPRequestHead, keepsAlive: Bool, requestID: String,
+        place: PreviewPlace? = nil
     ) -> ByteBuffer {
+        let foreign = place.map { ProxyFailure(error, at: $0) }
+        let status = foreign.map { HTTPResponseStatus(statusCode: $0.code) } ?? status(of: error)
         var headers: HTTPHeaders = [
             "Cache-Control": "no-store", "X-Request-Id": requestID, "X-Content-Type-Options": "nosniff",
             ForwardedAnswer.errorHeader: error.details["reason"] ?? error.code.rawValue,
@@ -19,6 +23,9 @@ enum PreviewPage {
                 name: "Content-Security-Policy",
                 value: "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors *")
             body = ByteBuffer(string: html(error))
+        } else if let foreign {
+            headers.add(name: "Content-Type", value: "application/json")
+            body = ByteBuffer(bytes: foreign.bytes)
         } else {
             headers.add(name: "Content-Type", value: "application/json")
             body = (try? StrictJSON.encode(ErrorResponse.body(error, requestID: requestID))) ?? ByteBuffer()
@@ -31,7 +38,7 @@ enum PreviewPage {
         }
         headers.add(name: "Content-Length", value: "\(body.readableBytes)")
         if !keepsAlive { headers.add(name: "Connection", value: "close") }
-        guard var text = try? ForwardedAnswer.text(status(of: error), headers) else { return ByteBuffer() }
+        guard var text = try? ForwardedAnswer.text(status, headers) else { return ByteBuffer() }
         if request.method != .HEAD { text.writeImmutableBuffer(body) }
         return text
     }

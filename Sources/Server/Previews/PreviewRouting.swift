@@ -9,11 +9,22 @@ enum PreviewForm: Sendable, Equatable {
     case host(String)
     /// Below the sandbox's path of the API, which is this.
     case path(String)
+    /// By header fields, as E2B's clients do where sandboxes have no host names.
+    case headers
+}
+
+/// Which port of which sandbox is asked for, and how.
+struct PreviewPlace: Sendable, Equatable {
+    let form: PreviewForm
+    let sandbox: String
+    let port: UInt16
+    /// Whether a client of E2B asks, which wants failures told in E2B's shape.
+    var speaksE2B = false
 }
 
 /// What a request that the routes do not get is for.
 enum PreviewDestination: Sendable, Equatable {
-    case preview(form: PreviewForm, sandbox: String, port: UInt16)
+    case preview(PreviewPlace)
     /// A raw connection for the owner.
     case tunnel(sandbox: String)
 }
@@ -63,7 +74,20 @@ struct PreviewRouting: Sendable {
                 return byHost(host, head: head, authority: hosts.first ?? "")
             }
         }
-        return byPath(head)
+        return byHeaders(head) ?? byPath(head)
+    }
+
+    /// nil for a request that names no port this way, or one that is answered from outside.
+    private func byHeaders(_ head: HTTPRequestHead) -> Decision? {
+        guard let sandbox = head.headers.first(name: HTTPField.Name.e2bSandbox.rawName),
+            let port = head.headers.first(name: HTTPField.Name.e2bPort.rawName).flatMap(UInt16.init), port > 0,
+            port != E2BConstants.envdPort
+        else { return nil }
+        guard head.uri.hasPrefix("/"), PreviewRouting.isClean(head.uri) else {
+            return .refused(.invalid("request", "a sandbox's port takes a path as its target, such as /"))
+        }
+        let place = PreviewPlace(form: .headers, sandbox: String(sandbox.prefix(64)), port: port, speaksE2B: true)
+        return .taken(.preview(place), target: head.uri)
     }
 
     private func byHost(_ host: PreviewHost, head: HTTPRequestHead, authority: String) -> Decision {
@@ -75,7 +99,10 @@ struct PreviewRouting: Sendable {
         guard let port = host.port, port > 0 else {
             return .refused(MartletError(.notFound, "port: the host's name does not begin with a port from 1 to 65535"))
         }
-        return .taken(.preview(form: .host(authority), sandbox: host.sandbox, port: port), target: head.uri)
+        let place = PreviewPlace(
+            form: .host(authority), sandbox: host.sandbox, port: port,
+            speaksE2B: head.headers.contains(name: HTTPField.Name.e2bSandbox.rawName))
+        return .taken(.preview(place), target: head.uri)
     }
 
     private func byPath(_ head: HTTPRequestHead) -> Decision {
@@ -96,7 +123,7 @@ struct PreviewRouting: Sendable {
         }
         let prefix = PreviewRouting.prefix(sandbox: sandbox, port: port)
         return .taken(
-            .preview(form: .path(prefix), sandbox: sandbox, port: port),
+            .preview(PreviewPlace(form: .path(prefix), sandbox: sandbox, port: port)),
             target: String(head.uri.dropFirst(prefix.count)))
     }
 

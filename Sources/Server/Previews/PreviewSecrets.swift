@@ -1,4 +1,5 @@
 import ControlPlane
+import HTTPTypes
 import NIOHTTP1
 
 /// What a visitor presents to be let in, and a request without it: none of it is the sandbox's to see.
@@ -6,11 +7,16 @@ struct PreviewSecrets: Sendable {
     /// The query's and the cookie's name.
     static let name = "martlet_token"
     static let header = "x-martlet-token"
+    /// A client of E2B sends the sandbox's tokens in these; to others the second is a field like any other.
+    private static let trafficHeader = HTTPField.Name.trafficToken.canonicalName
+    private static let accessHeader = HTTPField.Name.accessToken.canonicalName
     /// More than so many are not looked at.
     private static let limit = 8
 
     /// Tokens from the header, the query and the cookie, in this order.
     private(set) var tokens: [String] = []
+    /// Tokens of the sandbox itself, as E2B's clients send them.
+    private(set) var sandboxTokens: [String] = []
     /// API keys, in whichever header.
     private(set) var keys: [String] = []
     /// Whether a token stood in the query.
@@ -23,9 +29,12 @@ struct PreviewSecrets: Sendable {
     init(target: String, headers: HTTPHeaders) {
         self.target = target
         var cookieTokens: [String] = []
+        let speaksE2B = headers.contains(name: HTTPField.Name.e2bSandbox.rawName)
         for (name, value) in headers {
             switch name.lowercased() {
             case PreviewSecrets.header: tokens.append(value)
+            case PreviewSecrets.trafficHeader: sandboxTokens.append(value)
+            case PreviewSecrets.accessHeader where speaksE2B: sandboxTokens.append(value)
             case "authorization":
                 let parts = value.split(separator: " ", maxSplits: 1)
                 if parts.count == 2, parts[0].lowercased() == "bearer" {
@@ -49,6 +58,7 @@ struct PreviewSecrets: Sendable {
         takeQueryTokens()
         tokens = Array((tokens + cookieTokens).prefix(PreviewSecrets.limit))
         keys = Array(keys.prefix(PreviewSecrets.limit))
+        sandboxTokens = Array(sandboxTokens.prefix(PreviewSecrets.limit))
     }
 
     private mutating func takeQueryTokens() {

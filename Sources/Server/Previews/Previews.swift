@@ -11,6 +11,8 @@ import SandboxModel
 /// bytes until either side ends.
 struct Previews: Sendable {
     let ports: Ports
+    /// Who else may come in, by E2B's rule.
+    let gate: TrafficGate
     /// nil trusts everyone: who may open the unix socket is decided by its file.
     let keys: Keys?
     /// What clients use to reach us.
@@ -58,7 +60,8 @@ struct Previews: Sendable {
             }
             let keepsAlive = HopByHop.keepsAlive(exchange.head) && !exchange.asksForUpgrade
             let page = PreviewPage.answer(
-                known, to: exchange.head, keepsAlive: keepsAlive, requestID: exchange.requestID)
+                known, to: exchange.head, keepsAlive: keepsAlive, requestID: exchange.requestID,
+                place: exchange.place.flatMap { gate.speaksE2B($0) ? $0 : nil })
             try await exchange.write(page)
             exchange.complete(keepsAlive: keepsAlive)
         }
@@ -76,8 +79,8 @@ struct Previews: Sendable {
         case .api: throw MartletError(.internal, "preview: a request of the API's was taken")
         case .refused(let error): throw error
         case .taken(.tunnel(let sandbox), let query): return try await tunnel(exchange, output, sandbox, query)
-        case .taken(.preview(let form, let sandbox, let port), let target):
-            return try await preview(exchange, output, PreviewPlace(form: form, sandbox: sandbox, port: port), target)
+        case .taken(.preview(let place), let target):
+            return try await preview(exchange, output, place, target)
         }
     }
 
@@ -123,23 +126,50 @@ struct Previews: Sendable {
     ) async throws -> Bool {
         let secrets = PreviewSecrets(target: target, headers: exchange.head.headers)
         let caller: Caller? = if case .path = place.form { caller(presenting: secrets.keys) } else { nil }
+        let passage = gate.passage(to: place, tokens: secrets.sandboxTokens)
+        if let passage, passage.holdsToken { return try await relay(exchange, output, place, secrets, passage) }
         let visit = PortVisit(sandbox: place.sandbox, port: place.port, tokens: secrets.tokens, caller: caller)
-        let admission = try ports.admit(visit)
-        if let token = admission.token, secrets.hasQueryToken, isPageView(exchange) {
+        let admission: PortAdmission
+        do {
+            admission = try ports.admit(visit)
+        } catch let error where error.details["reason"] == "not_published" {
+            // Who publishes a port decides who may visit it; E2B's rule is for all others.
+            guard let passage else { throw gate.speaksE2B(place) ? TrafficGate.tokenMissing(place) : error }
+            return try await relay(exchange, output, place, secrets, passage)
+        }
+        if let token = admission.token, secrets.hasQueryToken, place.form != .headers, isPageView(exchange) {
             let page = try PreviewCookie(place: place, scheme: scheme, expiresAt: admission.expiresAt)
                 .redirect(setting: token, to: secrets.target, host: exchange.head.headers.first(name: "host"))
             try await exchange.write(page)
             return HopByHop.keepsAlive(exchange.head)
         }
-        let request = try ForwardedRequest(
-            exchange.head, secrets: secrets, form: place.form, port: place.port, isUpgrade: exchange.asksForUpgrade,
-            scheme: scheme, client: exchange.client)
+        let request = try forwarded(exchange, place, secrets)
         return try await whileAdmitted(admission) {
             let socket = try await ports.enter(admission)
             let relay = PreviewRelay(
                 exchange: exchange, output: output, socket: socket, request: request, place: place)
             return try await relay.run()
         }
+    }
+
+    /// Serves one who is let in by E2B's rule.
+    private func relay(
+        _ exchange: PreviewExchange, _ output: PreviewOutput, _ place: PreviewPlace, _ secrets: PreviewSecrets,
+        _ passage: TrafficGate.Passage
+    ) async throws -> Bool {
+        let request = try forwarded(exchange, place, secrets)
+        let socket = try await gate.enter(passage, port: place.port)
+        return try await PreviewRelay(
+            exchange: exchange, output: output, socket: socket, request: request, place: place
+        ).run()
+    }
+
+    private func forwarded(
+        _ exchange: PreviewExchange, _ place: PreviewPlace, _ secrets: PreviewSecrets
+    ) throws(MartletError) -> ForwardedRequest {
+        try ForwardedRequest(
+            exchange.head, secrets: secrets, form: place.form, port: place.port, isUpgrade: exchange.asksForUpgrade,
+            scheme: scheme, client: exchange.client)
     }
 
     /// Whether a person's browser opens a page: only then is a token moved from its address into a cookie.
@@ -175,13 +205,6 @@ struct Previews: Sendable {
     }
 }
 
-/// Which port of which sandbox is asked for, and how.
-struct PreviewPlace: Sendable {
-    let form: PreviewForm
-    let sandbox: String
-    let port: UInt16
-}
-
 /// What is sent for an exchange, and whether any of it was: after that no other answer can be given.
 final class PreviewOutput: Sendable {
     private let exchange: PreviewExchange
@@ -206,11 +229,20 @@ extension PreviewExchange {
     /// For the numbers: a fixed set of words.
     fileprivate var kind: String {
         switch decision {
-        case .taken(.preview(.host, _, _), _): "host"
-        case .taken(.preview(.path, _, _), _): "path"
+        case .taken(.preview(let place), _):
+            switch place.form {
+            case .host: "host"
+            case .path: "path"
+            case .headers: "headers"
+            }
         case .taken(.tunnel, _): "tunnel"
         case .refused, .api: "refused"
         }
+    }
+
+    /// What is visited.
+    fileprivate var place: PreviewPlace? {
+        if case .taken(.preview(let place), _) = decision { place } else { nil }
     }
 }
 

@@ -30,7 +30,7 @@ extension E2BControl {
         return SandboxMade(
             templateID: settings.templateID, sandboxID: sandbox.id, envdAccessToken: tokens.token(.control, of: id),
             alias: settings.alias, trafficAccessToken: settings.isPublic ? nil : tokens.token(.traffic, of: id),
-            domain: nil)
+            domain: addresses.domainWithPort)
     }
 
     func listed(_ sandbox: SandboxResource, _ call: APICall) throws -> SandboxDetail {
@@ -46,6 +46,7 @@ extension E2BControl {
             state: sandbox.state == .paused ? "paused" : "running")
         guard isAlone else { return detail }
         detail.envdAccessToken = tokens.token(.control, of: try E2BControl.id(of: sandbox))
+        detail.domain = addresses.domainWithPort
         detail.lifecycle = .init(onTimeout: sandbox.onTimeout.rawValue, autoResume: settings.autoResume)
         detail.allowInternetAccess = settings.internetAccess
         detail.network = settings.network

@@ -75,8 +75,13 @@ extension E2BControl {
 
     @Sendable func setTimeout(_ call: APICall) async throws -> Response {
         let request = try await call.lenient(TimeoutRequest.self)
+        let sandbox = try find(call).sandbox
+        // Older clients find out by this whether they have to resume it.
+        guard sandbox.state != .paused else {
+            throw MartletError(.notFound, "sandbox \"\(sandbox.id)\" is paused: it has no time-out until it is resumed")
+        }
         _ = try await sandboxes.update(
-            try find(call).sandbox.id, UpdateSandboxRequest(timeoutSeconds: max(1, request.timeout)),
+            sandbox.id, UpdateSandboxRequest(timeoutSeconds: max(1, request.timeout)),
             caller: call.caller)
         return Response(status: .noContent)
     }

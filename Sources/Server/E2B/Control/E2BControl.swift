@@ -17,8 +17,9 @@ struct E2BControl: Sendable {
     let samples: MetricHistory
     /// Whether clients may have the internet for their sandboxes, which they expect.
     let allowsInternet: Bool
+    let addresses: PreviewAddresses
 
-    init(controlPlane: ControlPlane, samples: MetricHistory, allowsInternet: Bool) {
+    init(controlPlane: ControlPlane, samples: MetricHistory, allowsInternet: Bool, addresses: PreviewAddresses) {
         sandboxes = controlPlane.sandboxes
         snapshots = controlPlane.snapshots
         templates = controlPlane.templates
@@ -26,6 +27,7 @@ struct E2BControl: Sendable {
         tokens = controlPlane.accessTokens
         self.samples = samples
         self.allowsInternet = allowsInternet
+        self.addresses = addresses
     }
 
     var endpoints: [Endpoint] {

@@ -88,6 +88,10 @@ extension Envd {
 
     private func upload(_ call: EnvdCall) async throws -> Response {
         let query = try FileQuery(call.request)
+        // Rather refused than silently left out.
+        guard !call.request.headers.contains(where: { $0.name.canonicalName.hasPrefix("x-metadata-") }) else {
+            throw MartletError(.unsupported, "metadata: this server keeps none with files; leave it out")
+        }
         let upload = FileUpload(envd: self, call: call, user: query.username ?? EnvdCall.defaultUser)
         let header = call.request.headers[.contentType] ?? ""
         let written: [WrittenFile]

@@ -17,6 +17,7 @@ struct Envd: Sendable {
     let tokens: AccessTokens
     let heartbeat: Duration
     let tags = ProcessTags()
+    let watchers = Watchers()
 
     init(controlPlane: ControlPlane, heartbeat: Duration) {
         sandboxes = controlPlane.sandboxes
@@ -32,7 +33,9 @@ struct Envd: Sendable {
             return E2BErrors.notRunning(sandbox)
         }
         let isHealth = request.uri.path == "/health"
-        guard isRunning(found) || (!isHealth && isWoken(found, dialect)) else { return E2BErrors.notRunning(sandbox) }
+        guard isRunning(found) || (!isHealth && SandboxSettings.wakes(found, dialect: dialect)) else {
+            return E2BErrors.notRunning(sandbox)
+        }
         if isHealth { return Response(status: .noContent) }
         let call = EnvdCall(request: request, context: context, sandbox: found, caller: caller)
         let isPlain = request.uri.path == "/files"
@@ -46,13 +49,6 @@ struct Envd: Sendable {
 
     private func isRunning(_ sandbox: SandboxResource) -> Bool {
         [.running, .pausing, .resuming].contains(sandbox.state)
-    }
-
-    /// Whether a request resumes a sandbox that is paused; one without its memory is resumed on request only.
-    private func isWoken(_ sandbox: SandboxResource, _ dialect: String?) -> Bool {
-        guard sandbox.state == .paused, sandbox.onTimeout == .pause else { return false }
-        guard let settings = dialect.flatMap(SandboxSettings.init) else { return true }
-        return settings.autoResume && settings.pausedWithMemory ?? settings.keepsMemory
     }
 
     /// - Throws: `unauthenticated`.
@@ -104,6 +100,10 @@ struct Envd: Sendable {
         case (.post, "/filesystem.Filesystem/Move"): return try await move(call)
         case (.post, "/filesystem.Filesystem/ListDir"): return try await listDir(call)
         case (.post, "/filesystem.Filesystem/Remove"): return try await remove(call)
+        case (.post, "/filesystem.Filesystem/WatchDir"): return try await watchDir(call)
+        case (.post, "/filesystem.Filesystem/CreateWatcher"): return try await createWatcher(call)
+        case (.post, "/filesystem.Filesystem/GetWatcherEvents"): return try await watcherEvents(call)
+        case (.post, "/filesystem.Filesystem/RemoveWatcher"): return try await removeWatcher(call)
         default: throw ConnectError(.unimplemented, "\(request.method.rawValue) \(request.uri.path) is not offered")
         }
     }
@@ -112,5 +112,8 @@ struct Envd: Sendable {
     private static let known = Set(
         ["Start", "Connect", "List", "Update", "SendInput", "StreamInput", "CloseStdin", "SendSignal"]
             .map { "/process.Process/\($0)" }
-            + ["Stat", "MakeDir", "Move", "ListDir", "Remove"].map { "/filesystem.Filesystem/\($0)" })
+            + [
+                "Stat", "MakeDir", "Move", "ListDir", "Remove", "WatchDir", "CreateWatcher", "GetWatcherEvents",
+                "RemoveWatcher",
+            ].map { "/filesystem.Filesystem/\($0)" })
 }

@@ -79,10 +79,40 @@ struct FileUpload: Sendable {
     private func eachPiece(_ body: (ByteBufferView) async throws -> Void) async throws {
         let announced = call.request.headers[.contentLength].flatMap { Int($0) }
         var received = 0
+        let gzip = try decoder()
         for try await buffer in call.request.body {
             received += buffer.readableBytes
-            try await body(buffer.readableBytesView)
+            guard let gzip else {
+                try await body(buffer.readableBytesView)
+                continue
+            }
+            gzip.append(buffer.readableBytesView)
+            while let piece = try unpacked(gzip) { try await body(ByteBufferView(ByteBuffer(bytes: piece))) }
         }
         if let announced, received < announced { throw MartletError.invalid("body", "was cut off") }
+        if let gzip, !gzip.isComplete { throw MartletError.invalid("body", "was cut off") }
+    }
+
+    /// nil for a body that comes as it is.
+    private func decoder() throws(MartletError) -> GzipDecoder? {
+        switch call.request.headers[.contentEncoding]?.lowercased() {
+        case nil, "", "identity": return nil
+        case "gzip":
+            do {
+                return try GzipDecoder()
+            } catch {
+                throw MartletError(.unavailable, "body: \(error.reason)")
+            }
+        default:
+            throw .invalid("Content-Encoding", "is neither gzip nor identity")
+        }
+    }
+
+    private func unpacked(_ gzip: GzipDecoder) throws(MartletError) -> [UInt8]? {
+        do {
+            return try gzip.next()
+        } catch {
+            throw .invalid("body", error.reason)
+        }
     }
 }

@@ -1,0 +1,137 @@
+"""The code interpreter: kernels that keep their state, results of every kind, errors, contexts.
+
+As in E2B's, the text of a string comes without its quotes.
+"""
+
+import base64
+import re
+import time
+
+import e2b
+import pytest
+from conftest import exception, has
+from e2b_code_interpreter import Sandbox
+
+
+def test_the_default_template(fresh):
+    sandbox = fresh(Sandbox.default_template, cls=Sandbox)
+    assert sandbox.run_code("21 * 2").text == "42"
+
+
+def test_state_is_kept(code):
+    code.run_code("kept = [1, 2]")
+    assert code.run_code("kept.append(3); kept").text == "[1, 2, 3]"
+
+
+def test_output_and_callbacks(code):
+    out, err, results = [], [], []
+    execution = code.run_code(
+        "import sys, time\nprint('a')\ntime.sleep(0.4)\nprint('b')\nprint('e', file=sys.stderr)\n'value'",
+        on_stdout=lambda m: out.append((time.monotonic(), m.line)),
+        on_stderr=lambda m: err.append(m.line),
+        on_result=lambda r: results.append(r.text),
+    )
+    assert "".join(line for _, line in out) == "a\nb\n" and "".join(err) == "e\n" and results == ["value"]
+    assert out[-1][0] - out[0][0] > 0.2
+    assert "".join(execution.logs.stdout) == "a\nb\n"
+
+
+def test_errors_have_name_value_and_traceback(code):
+    seen = []
+    execution = code.run_code("def f():\n    return 1 / 0\nf()", on_error=lambda e: seen.append(e.name))
+    assert (execution.error.name, execution.error.value) == ("ZeroDivisionError", "division by zero")
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", execution.error.traceback)
+    assert "f()" in plain and seen == ["ZeroDivisionError"]
+    assert "SyntaxError" == code.run_code("a b c").error.name
+
+
+def test_a_plot_comes_as_a_picture(code):
+    execution = code.run_code("import matplotlib.pyplot as plt\nplt.plot([1, 4, 9])\nplt.show()")
+    assert base64.b64decode(execution.results[0].png)[:8] == b"\x89PNG\r\n\x1a\n"
+
+
+def test_rich_results(code):
+    execution = code.run_code("import pandas as pd\npd.DataFrame({'a': [1, 2]})")
+    assert "<table" in execution.results[0].html and "a" in execution.results[0].text
+    execution = code.run_code(
+        "from IPython.display import display, HTML, Markdown, SVG, JSON, Latex, Javascript\n"
+        "for r in (HTML('<b>h</b>'), Markdown('**m**'), SVG('<svg xmlns=\"http://www.w3.org/2000/svg\"/>'),"
+        " JSON({'k': [1]}), Latex('$x$'), Javascript('1')): display(r)"
+    )
+    assert execution.error is None
+    html, markdown, svg, json, latex, javascript = execution.results
+    assert html.html == "<b>h</b>" and markdown.markdown == "**m**" and "<svg" in svg.svg
+    assert json.json == {"k": [1]} and latex.latex == "$x$" and javascript.javascript == "1"
+    assert not html.is_main_result
+
+
+def test_environment_of_one_call(code):
+    assert code.run_code("import os; os.environ['ONLY']", envs={"ONLY": "here"}).text == "here"
+    assert code.run_code("os.environ.get('ONLY')").text in (None, "None")
+
+
+def test_environment_of_the_sandbox(fresh):
+    sandbox = fresh("code-interpreter-v1", cls=Sandbox, envs={"WHOLE": "yes"})
+    assert sandbox.run_code("import os; os.environ.get('WHOLE')").text == "yes"
+
+
+def test_other_languages(code):
+    assert "".join(code.run_code("console.log(6 * 7)", language="javascript").logs.stdout) == "42\n"
+    assert "".join(code.run_code("echo $((6 * 7))", language="bash").logs.stdout) == "42\n"
+
+
+def test_contexts_know_nothing_of_each_other(code):
+    context = code.create_code_context(cwd="/tmp")
+    assert code.run_code("import os; os.getcwd()", context=context).text == "/tmp"
+    code.run_code("own = 1", context=context)
+    assert code.run_code("own").error.name == "NameError"
+    if hasattr(code, "list_code_contexts"):
+        assert context.id in [found.id for found in code.list_code_contexts()]
+        code.restart_code_context(context)
+        assert code.run_code("own", context=context).error.name == "NameError"
+        code.remove_code_context(context)
+        assert context.id not in [found.id for found in code.list_code_contexts()]
+
+
+def test_time_out_of_code_interrupts_the_kernel(code):
+    with pytest.raises(e2b.TimeoutException):
+        code.run_code("import time\nwhile True: time.sleep(0.05)", timeout=2)
+    end = time.monotonic() + 30
+    while time.monotonic() < end:
+        try:
+            assert code.run_code("'alive'", timeout=10).text == "alive"
+            break
+        except e2b.TimeoutException:
+            continue
+    else:
+        pytest.fail("the kernel was not interrupted")
+
+
+def test_a_kernel_that_dies_is_told_of_and_comes_back(fresh):
+    sandbox = fresh("code-interpreter-v1", cls=Sandbox)
+    execution = sandbox.run_code("import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
+    assert execution.error is not None
+    assert sandbox.run_code("'back'", timeout=60).text == "back"
+
+
+def test_files_and_commands_share_the_machine(code):
+    code.files.write("/home/user/data.csv", "a,b\n1,2\n")
+    assert code.run_code("open('/home/user/data.csv').read()").text == "a,b\\n1,2\\n"
+    assert code.commands.run("cat /home/user/data.csv").stdout == "a,b\n1,2\n"
+
+
+def test_a_killed_sandbox(fresh):
+    sandbox = fresh("code-interpreter-v1", cls=Sandbox)
+    sandbox.kill()
+    with pytest.raises(exception("TimeoutException")):
+        sandbox.run_code("1")
+
+
+def test_kernels_live_through_a_pause(fresh):
+    sandbox = fresh("code-interpreter-v1", cls=Sandbox)
+    if not hasattr(sandbox, "pause") and not hasattr(sandbox, "beta_pause"):
+        pytest.skip("this version cannot pause")
+    sandbox.run_code("kept = 7")
+    (sandbox.pause if hasattr(sandbox, "pause") else sandbox.beta_pause)()
+    again = Sandbox.connect(sandbox.sandbox_id)
+    assert again.run_code("kept").text == "7"

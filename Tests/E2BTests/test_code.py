@@ -45,9 +45,12 @@ def test_errors_have_name_value_and_traceback(code):
     assert "SyntaxError" == code.run_code("a b c").error.name
 
 
-def test_a_plot_comes_as_a_picture(code):
-    execution = code.run_code("import matplotlib.pyplot as plt\nplt.plot([1, 4, 9])\nplt.show()")
-    assert base64.b64decode(execution.results[0].png)[:8] == b"\x89PNG\r\n\x1a\n"
+def test_a_plot_comes_as_a_picture_and_as_a_chart(code):
+    execution = code.run_code("import matplotlib.pyplot as plt\nplt.plot([1, 4, 9])\nplt.title('squares')\nplt.show()")
+    result = execution.results[0]
+    assert base64.b64decode(result.png)[:8] == b"\x89PNG\r\n\x1a\n"
+    assert result.chart.type.value == "line" and result.chart.title == "squares"
+    assert [point[1] for point in result.chart.elements[0].points] == [1, 4, 9]
 
 
 def test_rich_results(code):

@@ -13,16 +13,13 @@ final class BenchServices: Sendable {
     }
 
     private let channels: [any Channel]
-    private let group: MultiThreadedEventLoopGroup
+    /// A thread of the server's own, for as long as the process lives.
+    private static let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
 
-    private init(channels: [any Channel], group: MultiThreadedEventLoopGroup) {
-        self.channels = channels
-        self.group = group
-    }
+    private init(channels: [any Channel]) { self.channels = channels }
 
-    /// Serves on the sockets, on a thread of its own.
+    /// Serves on the sockets.
     static func start(_ sockets: Sockets) async throws -> BenchServices {
-        let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
         var channels: [any Channel] = []
         for socket in [sockets.data, sockets.http] {
             let bootstrap = ServerBootstrap(group: group)
@@ -40,12 +37,11 @@ final class BenchServices: Sendable {
             }
         }
         channels.append(try await names.withBoundSocket(sockets.names.release()).get())
-        return BenchServices(channels: channels, group: group)
+        return BenchServices(channels: channels)
     }
 
     func stop() async {
         for channel in channels { try? await channel.close() }
-        try? await group.shutdownGracefully()
     }
 }
 

@@ -24,17 +24,12 @@ final class ProxyRig: Sendable {
     let proxyPort: Int
     let dnsPort: Int
     let dnsStreamPort: Int
-    let group: MultiThreadedEventLoopGroup
 
-    private init(
-        proxy: SlotProxy, world: TestWorld, nameServer: TestNameServer, ports: (Int, Int, Int),
-        group: MultiThreadedEventLoopGroup
-    ) {
+    private init(proxy: SlotProxy, world: TestWorld, nameServer: TestNameServer, ports: (Int, Int, Int)) {
         self.proxy = proxy
         self.world = world
         self.nameServer = nameServer
         (proxyPort, dnsPort, dnsStreamPort) = ports
-        self.group = group
     }
 
     static func with(
@@ -42,7 +37,9 @@ final class ProxyRig: Sendable {
     ) async throws {
         let world = TestWorld()
         let nameServer = try await TestNameServer.start()
-        let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+        // Everybody's: one of its own would have to be shut down, which waits for a turn of Dispatch's pool, seconds at
+        // times while other tests hold its few threads.
+        let group = MultiThreadedEventLoopGroup.singleton
         let sockets = SlotSockets(
             dnsUDP: try loopbackSocket(SOCK_DGRAM), dnsTCP: try loopbackSocket(SOCK_STREAM),
             proxyTCP: try loopbackSocket(SOCK_STREAM))
@@ -56,7 +53,7 @@ final class ProxyRig: Sendable {
         let proxy = try await SlotProxy.start(
             sockets: sockets, connector: world, environment: environment,
             originalDestination: OriginalDestination { world.destination(of: $0) }, onDenial: { world.note($0) })
-        let rig = ProxyRig(proxy: proxy, world: world, nameServer: nameServer, ports: ports, group: group)
+        let rig = ProxyRig(proxy: proxy, world: world, nameServer: nameServer, ports: ports)
         do {
             try await proxy.apply(network)
             try await body(rig)
@@ -70,7 +67,6 @@ final class ProxyRig: Sendable {
     private func stop() async {
         await proxy.stop()
         await nameServer.stop()
-        try? await group.shutdownGracefully()
     }
 
     /// Connects as the guest would: to an address of the world.

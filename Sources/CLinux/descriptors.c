@@ -12,6 +12,7 @@
 #include <sys/inotify.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
@@ -58,17 +59,32 @@ int clinux_listen_unix(int directory, const char *name, int backlog) {
 }
 
 int clinux_connect_unix(int directory, const char *name) {
-    struct sockaddr_un address;
-    int error = unix_address(directory, name, &address);
-    if (error < 0) return error;
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0) return -errno;
+    // Whoever may write to the directory could put a link there, to a socket that is none of its business.
+    int file = openat(directory, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    if (file < 0) return -errno;
+    struct stat info;
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    snprintf(address.sun_path, sizeof address.sun_path, "/proc/self/fd/%d", file);
+    int error = fstat(file, &info) < 0 ? -errno : S_ISSOCK(info.st_mode) ? 0 : -ENOTSOCK;
+    int fd = error < 0 ? error : socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (!error && fd < 0) error = -errno;
+    if (error < 0) {
+        close(file);
+        return error;
+    }
     if (RETRY(connect(fd, (struct sockaddr *)&address, sizeof address)) < 0) {
         error = -errno;
         close(fd);
+        close(file);
         return error;
     }
+    close(file);
     return fd;
+}
+
+int clinux_accept(int listener) {
+    int fd = (int)RETRY(accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK));
+    return fd < 0 ? -errno : fd;
 }
 
 ssize_t clinux_read(int fd, void *buffer, size_t count) {
@@ -114,7 +130,18 @@ int clinux_poll_one(int fd, short events, int timeout_ms) {
 
 ssize_t clinux_copy_file_range(int from, int to, size_t count) {
     ssize_t n = RETRY(copy_file_range(from, NULL, to, NULL, count, 0));
-    return n < 0 ? -errno : n;
+    if (n >= 0) return n;
+    if (errno != EXDEV && errno != EINVAL && errno != EOPNOTSUPP && errno != ENOSYS) return -errno;
+    // Between file systems of different kinds the kernel does not do it: by way of a buffer.
+    char buffer[65536];
+    n = RETRY(read(from, buffer, count < sizeof buffer ? count : sizeof buffer));
+    if (n < 0) return -errno;
+    for (ssize_t done = 0; done < n;) {
+        ssize_t written = RETRY(write(to, buffer + done, (size_t)(n - done)));
+        if (written < 0) return -errno;
+        done += written;
+    }
+    return n;
 }
 
 int clinux_epoll_create(void) {

@@ -51,6 +51,15 @@ int clinux_link_delete(int rtnl, const char *name) {
     return netlink_exchange(rtnl, &message, NULL, NULL);
 }
 
+int clinux_link_move(int rtnl, const char *name, int target_namespace) {
+    struct ifinfomsg link = {.ifi_family = AF_UNSPEC};
+    netlink_message message;
+    netlink_begin(&message, RTM_SETLINK, 0, &link, sizeof link);
+    netlink_put_text(&message, IFLA_IFNAME, name);
+    netlink_put_u32(&message, IFLA_NET_NS_FD, (uint32_t)target_namespace);
+    return netlink_exchange(rtnl, &message, NULL, NULL);
+}
+
 int clinux_link_set_group(int rtnl, const char *name, uint32_t group) {
     struct ifinfomsg link = {.ifi_family = AF_UNSPEC};
     netlink_message message;

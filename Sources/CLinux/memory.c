@@ -265,12 +265,47 @@ uint32_t clinux_crc32c(uint32_t checksum, const void *bytes, size_t count) {
     return ~crc_by_table(crc, bytes, count);
 }
 
+// Product of two polynomials modulo CRC-32C's, the highest power in the lowest bit; `a` is not 0.
+static uint32_t multiply(uint32_t a, uint32_t b) {
+    uint32_t product = 0;
+    for (uint32_t bit = 1u << 31;; bit >>= 1) {
+        if (a & bit) {
+            product ^= b;
+            if ((a & (bit - 1)) == 0) return product;
+        }
+        b = (b >> 1) ^ (0x82F63B78u & (0u - (b & 1)));
+    }
+}
+
+// The checksum after so many more bytes of zeros: each multiplies the register by x^8.
+static uint32_t crc_after_zeros(uint32_t checksum, uint64_t count) {
+    uint32_t power = 1u << 23, factor = 1u << 31;
+    for (; count > 0; count >>= 1) {
+        if (count & 1) factor = multiply(power, factor);
+        power = multiply(power, power);
+    }
+    return ~multiply(factor, ~checksum);
+}
+
+// Where the next byte is that is stored, from `offset` on; `offset` itself where that cannot be told.
+static uint64_t next_data(int file, uint64_t offset) {
+    off_t place = lseek(file, 0, SEEK_CUR);
+    off_t data = lseek(file, (off_t)offset, SEEK_DATA);
+    if (data < 0) data = errno == ENXIO ? lseek(file, 0, SEEK_END) : (off_t)offset;
+    lseek(file, place, SEEK_SET);
+    return data > (off_t)offset ? (uint64_t)data : offset;
+}
+
 int clinux_crc32c_file(int file, uint64_t offset, uint32_t *checksum) {
     size_t size = 1u << 20;
     char *buffer = malloc(size);
     if (buffer == NULL) return -ENOMEM;
     int result = 0;
     for (;;) {
+        // Holes are not read: a disk of gigabytes may have stored a few of its pages.
+        uint64_t data = next_data(file, offset);
+        *checksum = crc_after_zeros(*checksum, data - offset);
+        offset = data;
         ssize_t got = pread(file, buffer, size, (off_t)offset);
         if (got < 0 && errno == EINTR) continue;
         if (got < 0) result = -errno;

@@ -78,11 +78,11 @@ static void spawn_child(spawn_frame *frame) {
         }
         CHECK(CLINUX_STAGE_DESCRIPTORS, moved[i] = fcntl(source, F_DUPFD_CLOEXEC, spec->fd_count + 3));
     }
-    int cgroup = spec->cgroup_procs_fd;
-    if (cgroup >= 0) CHECK(CLINUX_STAGE_DESCRIPTORS, cgroup = fcntl(cgroup, F_DUPFD_CLOEXEC, spec->fd_count + 3));
+    // Before its descriptors may be overwritten by those of the child's own.
+    for (int i = 0; i < spec->cgroup_procs_count; i++)
+        CHECK(CLINUX_STAGE_CGROUP, write(spec->cgroup_procs_fds[i], "0", 1));
     for (int i = 0; i < spec->fd_count; i++) CHECK(CLINUX_STAGE_DESCRIPTORS, dup2(moved[i], i));
 
-    if (cgroup >= 0) CHECK(CLINUX_STAGE_CGROUP, write(cgroup, "0", 1));
     if (spec->oom_score_adj != INT_MIN) {
         char text[16];
         int value = spec->oom_score_adj, length = 0, negative = value < 0;
@@ -128,17 +128,19 @@ static void spawn_child_entry(void *frame) {
     _exit(127);
 }
 
-// vfork with the child born in a cgroup: moving it there afterwards would make the kernel wait for every other task.
+// vfork with the child born in a cgroup (moving it there afterwards would make the kernel wait for every other task) or
+// in namespaces of its own.
 // The child runs `spawn_child_entry` on a stack of its own, so nothing of the caller's frame is overwritten.
-static pid_t spawn_into_cgroup(spawn_frame *frame, int *pidfd) {
+static pid_t spawn_by_clone(spawn_frame *frame, int *pidfd) {
     _Alignas(16) char stack[32768];
     struct clone_args args = {
-        .flags = CLONE_VM | CLONE_VFORK | CLONE_PIDFD | CLONE_INTO_CGROUP,
+        .flags = CLONE_VM | CLONE_VFORK | CLONE_PIDFD | frame->spec->new_namespaces
+            | (frame->spec->cgroup_fd >= 0 ? CLONE_INTO_CGROUP : 0),
         .pidfd = (uint64_t)(uintptr_t)pidfd,
         .exit_signal = SIGCHLD,
         .stack = (uint64_t)(uintptr_t)stack,
         .stack_size = sizeof stack,
-        .cgroup = (uint64_t)frame->spec->cgroup_fd,
+        .cgroup = frame->spec->cgroup_fd >= 0 ? (uint64_t)frame->spec->cgroup_fd : 0,
     };
 #if defined(__x86_64__)
     register long result __asm__("rax") = SYS_clone3;
@@ -201,8 +203,8 @@ pid_t clinux_spawn(const clinux_spawn_spec *spec, int *pidfd, int *stage) {
     pthread_sigmask(SIG_BLOCK, &all, &before);
     pid_t pid;
     int error;
-    if (spec->cgroup_fd >= 0 && !is_held(spec)) {
-        pid = spawn_into_cgroup(&frame, pidfd);
+    if ((spec->cgroup_fd >= 0 || spec->new_namespaces) && !is_held(spec)) {
+        pid = spawn_by_clone(&frame, pidfd);
         error = pid < 0 ? (int)-pid : frame.error;
     } else {
 #pragma GCC diagnostic push
@@ -271,7 +273,13 @@ int clinux_open_terminal(int *main, int *replica, unsigned short rows, unsigned 
     if (fd < 0) return -errno;
     int unlock = 0, error;
     if (ioctl(fd, TIOCSPTLCK, &unlock) < 0) goto fail;
-    int peer = ioctl(fd, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
+    int peer = ioctl(fd, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC), number;
+    if (peer < 0 && errno == ENOTTY && ioctl(fd, TIOCGPTN, &number) == 0) {
+        // gVisor's kernel has no such call.
+        char path[32];
+        snprintf(path, sizeof path, "/dev/pts/%d", number);
+        peer = open(path, O_RDWR | O_NOCTTY | O_CLOEXEC);
+    }
     if (peer < 0) goto fail;
     struct winsize size = {.ws_row = rows, .ws_col = columns};
     ioctl(peer, TIOCSWINSZ, &size);

@@ -31,8 +31,8 @@ public struct SpawnRequest: Sendable {
     public var noNewPrivileges = false
     public var maxProcesses: Int64?
     public var maxOpenFiles: Int64?
-    /// A `cgroup.procs` open for writing.
-    public var cgroupProcs: Int32?
+    /// The `cgroup.procs` of a group in each version 1 tree, open for writing: the child is in all of them from the start.
+    public var cgroupProcs: [Int32] = []
     /// An open directory of a version 2 cgroup: the child is born in it, together with all its descendants.
     public var cgroup: Int32?
     /// Says that `cgroup` is frozen: the program is loaded, and frozen there before its first instruction.
@@ -43,6 +43,8 @@ public struct SpawnRequest: Sendable {
     public var oomScoreAdjustment: Int32?
     /// An open network namespace the child lives in; nil is the caller's own.
     public var networkNamespace: Int32?
+    /// Namespaces the child gets of its own. With `.pid` it is the first process of one: all of it ends with the child.
+    public var newNamespaces: NamespaceKinds = []
 
     public init(program: String, arguments: [String], environment: [String], descriptors: [Int32?] = [nil, nil, nil]) {
         self.program = program
@@ -83,30 +85,34 @@ public struct ChildProcess: Sendable {
                     withOptionalCString(request.directory) { directory in
                         request.descriptors.map { $0 ?? -1 }.withUnsafeBufferPointer { fds in
                             (request.identity?.groups ?? []).withUnsafeBufferPointer { groups in
-                                var spec = clinux_spawn_spec()
-                                spec.path = program
-                                spec.argv = argv
-                                spec.envp = envp
-                                spec.directory = directory
-                                spec.fds = fds.baseAddress
-                                spec.fd_count = Int32(fds.count)
-                                spec.new_session = request.newSession ? 1 : 0
-                                spec.controlling_terminal = request.controllingTerminal ? 1 : 0
-                                spec.set_identity = request.identity == nil ? 0 : 1
-                                spec.uid = request.identity?.uid ?? 0
-                                spec.gid = request.identity?.gid ?? 0
-                                spec.groups = groups.baseAddress
-                                spec.group_count = Int32(groups.count)
-                                spec.no_new_privileges = request.noNewPrivileges ? 1 : 0
-                                spec.max_processes = request.maxProcesses ?? -1
-                                spec.max_open_files = request.maxOpenFiles ?? -1
-                                spec.cgroup_procs_fd = request.cgroupProcs ?? -1
-                                spec.cgroup_fd = request.cgroup ?? -1
-                                spec.cgroup_is_frozen = request.cgroupIsFrozen ? 1 : 0
-                                spec.reset_signals = request.ignoredSignals
-                                spec.network_namespace_fd = request.networkNamespace ?? -1
-                                spec.oom_score_adj = request.oomScoreAdjustment ?? .min
-                                return clinux_spawn(&spec, &pidfd, &stage)
+                                request.cgroupProcs.withUnsafeBufferPointer { procs in
+                                    var spec = clinux_spawn_spec()
+                                    spec.path = program
+                                    spec.argv = argv
+                                    spec.envp = envp
+                                    spec.directory = directory
+                                    spec.fds = fds.baseAddress
+                                    spec.fd_count = Int32(fds.count)
+                                    spec.new_session = request.newSession ? 1 : 0
+                                    spec.controlling_terminal = request.controllingTerminal ? 1 : 0
+                                    spec.set_identity = request.identity == nil ? 0 : 1
+                                    spec.uid = request.identity?.uid ?? 0
+                                    spec.gid = request.identity?.gid ?? 0
+                                    spec.groups = groups.baseAddress
+                                    spec.group_count = Int32(groups.count)
+                                    spec.no_new_privileges = request.noNewPrivileges ? 1 : 0
+                                    spec.max_processes = request.maxProcesses ?? -1
+                                    spec.max_open_files = request.maxOpenFiles ?? -1
+                                    spec.cgroup_procs_fds = procs.baseAddress
+                                    spec.cgroup_procs_count = Int32(procs.count)
+                                    spec.cgroup_fd = request.cgroup ?? -1
+                                    spec.cgroup_is_frozen = request.cgroupIsFrozen ? 1 : 0
+                                    spec.reset_signals = request.ignoredSignals
+                                    spec.network_namespace_fd = request.networkNamespace ?? -1
+                                    spec.oom_score_adj = request.oomScoreAdjustment ?? .min
+                                    spec.new_namespaces = request.newNamespaces.rawValue
+                                    return clinux_spawn(&spec, &pidfd, &stage)
+                                }
                             }
                         }
                     }

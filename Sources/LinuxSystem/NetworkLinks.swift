@@ -45,6 +45,11 @@ public final class NetworkLinks: Sendable {
             "add link", name)
     }
 
+    /// Moves an interface into another namespace, where it is down and has no address.
+    public func move(_ name: String, to namespace: Descriptor) throws(SystemError) {
+        try SystemError.check(clinux_link_move(socket.number, name, namespace.number), "move link", name)
+    }
+
     public func delete(_ name: String) throws(SystemError) {
         try SystemError.check(clinux_link_delete(socket.number, name), "delete link", name)
     }

@@ -23,6 +23,30 @@ import Testing
         }
     }
 
+    @Test func `holes count as the zeros they are`() throws {
+        for (count, data) in [
+            (0, []), (1, []), (4096, [0]), (1 << 20, [4096, 5000, 700_000]), (3_000_001, [3_000_000]),
+            (5_000_000, [2_500_000]), (12_345_678, []),
+        ] {
+            try withFile { path in
+                let file = try Descriptor.open(path, O_RDWR | O_CREAT | O_EXCL)
+                #expect(ftruncate(file.number, off_t(count)) == 0)
+                for offset in data { try file.writeAll([7], at: UInt64(offset)) }
+                var bytes = [UInt8](repeating: 0, count: count)
+                for offset in data { bytes[offset] = 7 }
+                #expect(try Checksum.crc32c(of: file) == Checksum.crc32c(bytes), "\(count) \(data)")
+                let start = count / 3
+                #expect(try Checksum.crc32c(of: file, from: UInt64(start)) == Checksum.crc32c(Array(bytes[start...])))
+            }
+        }
+        // What nobody would read to its end.
+        try withFile { path in
+            let file = try Descriptor.open(path, O_RDWR | O_CREAT | O_EXCL)
+            #expect(ftruncate(file.number, 1 << 42) == 0)
+            _ = try Checksum.crc32c(of: file)
+        }
+    }
+
     private func withFile(_ body: (String) throws -> Void) throws {
         let path = NSTemporaryDirectory() + "martlet-memory-\(UUID().uuidString.prefix(8))"
         defer { unlink(path) }

@@ -16,8 +16,10 @@ int clinux_pipe(int ends[2], int flags);
 int clinux_socketpair(int ends[2]);
 // A listening unix stream socket named `name` inside the open directory, so that the whole path may be of any length.
 int clinux_listen_unix(int directory, const char *name, int backlog);
-// Connects to such a socket.
+// Connects to such a socket; what is not one, a link to one included, is refused.
 int clinux_connect_unix(int directory, const char *name);
+// Takes a connection that waits at a listening socket.
+int clinux_accept(int listener);
 ssize_t clinux_read(int fd, void *buffer, size_t count);
 ssize_t clinux_write(int fd, const void *buffer, size_t count);
 ssize_t clinux_pread(int fd, void *buffer, size_t count, off_t offset);
@@ -27,7 +29,7 @@ int clinux_flock(int fd, int exclusive, int wait);
 int clinux_fsync(int fd);
 int clinux_rename(const char *from, const char *to);
 int clinux_poll_one(int fd, short events, int timeout_ms);
-// Copies up to `count` bytes between two files, sharing blocks where the file system can.
+// Copies up to `count` bytes between two files, sharing blocks where the file system can; 0 at the end.
 ssize_t clinux_copy_file_range(int from, int to, size_t count);
 
 // ---- Event loop
@@ -65,12 +67,14 @@ typedef struct {
     int no_new_privileges;
     int64_t max_processes;       // RLIMIT_NPROC, -1: unchanged
     int64_t max_open_files;      // RLIMIT_NOFILE, -1: unchanged
-    int cgroup_procs_fd;         // a cgroup.procs to write "0" to, or -1
+    const int *cgroup_procs_fds; // a cgroup.procs of each version 1 tree, open for writing: the child puts itself in
+    int cgroup_procs_count;
     int cgroup_fd;               // a version 2 cgroup's open directory the child is born in, or -1
     int cgroup_is_frozen;        // that cgroup is frozen: the program is loaded, and frozen before it runs
     uint64_t reset_signals;      // bit n: signal n goes back to its default; 0: all of them
     int network_namespace_fd;    // an open network namespace the child enters, or -1
     int oom_score_adj;           // written to /proc/self/oom_score_adj unless INT32_MIN
+    uint32_t new_namespaces;     // kinds the child gets of its own (CLINUX_NEW_*), a pid namespace's first process among them
 } clinux_spawn_spec;
 
 enum {
@@ -156,6 +160,13 @@ int clinux_process_memory(pid_t pid, uint64_t *private_bytes, uint64_t *proporti
 // Lets the calling thread run before every ordinary one, kernel threads included, or no longer; children are ordinary.
 int clinux_set_urgent(int urgent);
 
+// Extended attributes of an open file. Collected are those whose names begin with a prefix, as `name=value` and a zero
+// each, without the prefix; what does not fit into `size` is left out. Returns the bytes, or -errno.
+int clinux_set_attribute(int file, const char *name, const void *value, size_t length);
+int64_t clinux_attributes(int file, const char *prefix, char *pairs, size_t size);
+
+#include "CLinuxCell.h"
+#include "CLinuxJail.h"
 #include "CLinuxMemory.h"
 #include "CLinuxTCP.h"
 #include "CLinuxNetwork.h"

@@ -41,6 +41,8 @@ int clinux_veth_create(
     int rtnl, const char *name, const uint8_t mac[CLINUX_MAC], const char *peer, const uint8_t peer_mac[CLINUX_MAC],
     int peer_namespace, uint32_t mtu);
 int clinux_link_delete(int rtnl, const char *name);
+// Moves an interface into another namespace.
+int clinux_link_move(int rtnl, const char *name, int target_namespace);
 // Puts an interface into a group, and deletes all of a group, which takes hardly longer than one.
 int clinux_link_set_group(int rtnl, const char *name, uint32_t group);
 int clinux_link_delete_group(int rtnl, uint32_t group);

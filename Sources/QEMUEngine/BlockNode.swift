@@ -39,6 +39,9 @@ enum BlockNode {
             + "\"file\":{\"driver\":\"file\",\"filename\":\(jsonString(path))},\"backing\":\(backing)}"
     }
 
+    /// A whole disk, only to be read: a raw image, then qcow2 layers, the oldest first.
+    static func disk(_ paths: [String]) -> String { chain(paths) ?? "null" }
+
     /// The name of the base file at a position.
     static func base(_ index: Int) -> String { "base-\(index)" }
 

@@ -6,12 +6,12 @@ import SandboxModel
 struct LayerChain: Sendable {
     /// Node names, the oldest first; the last is the one the guest writes to. The file of each carries its name.
     var names: [String]
-    let directory: String
+    let files: MachineFiles
     /// The top node of the base.
     let base: String
 
-    init(directory: String, baseDisks: Int, names: [String] = [BlockNode.root]) {
-        self.directory = directory
+    init(files: MachineFiles, baseDisks: Int, names: [String] = [BlockNode.root]) {
+        self.files = files
         self.names = names
         base = BlockNode.base(baseDisks - 1)
     }
@@ -21,16 +21,22 @@ struct LayerChain: Sendable {
     /// A new name for a layer.
     static func newName() -> String { RandomID.make(prefix: "l", length: 12) }
 
-    func path(_ name: String) -> String {
-        "\(directory)/\(name == BlockNode.root ? "disk" : name).qcow2"
-    }
+    /// The name of a layer's file.
+    static func fileName(_ name: String) -> String { "\(name == BlockNode.root ? "disk" : name).qcow2" }
 
-    /// Makes the files of all layers but the active one appear in another directory as well, as `layer-N.qcow2`.
+    func path(_ name: String) -> String { files.path(LayerChain.fileName(name)) }
+
+    /// The same as the process sees it.
+    func inside(_ name: String) -> String { files.inside(LayerChain.fileName(name)) }
+
+    /// Makes the files of all layers but the active one appear in another directory as well, as `layer-N.qcow2`. Nobody
+    /// writes to them any more: QEMU has opened them anew for reading.
     ///
     /// - Returns: their paths there, the oldest first.
     func linkFrozen(into target: String) throws(SystemError) -> [String] {
         var paths: [String] = []
         for (index, name) in names.dropLast().enumerated() {
+            try files.takeBack(LayerChain.fileName(name))
             let path = "\(target)/layer-\(index).qcow2"
             guard link(self.path(name), path) == 0 else { throw SystemError("link", path, errno: errno) }
             paths.append(path)

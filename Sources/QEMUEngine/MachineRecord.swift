@@ -8,6 +8,8 @@ struct MachineRecord: Codable, Sendable {
     var engine: String
     var process: ProcessHandle.Identity
     var image: String
+    /// Who it runs as in its jail; nil for one that has none.
+    var user: UInt32?
 
     func write(in directory: String) throws {
         // A daemon's sudden end leaves the page cache in place, and after a power cut the process is gone with it:

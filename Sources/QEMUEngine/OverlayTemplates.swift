@@ -29,7 +29,18 @@ actor OverlayTemplates {
 
 /// Makes an empty qcow2 file.
 func createEmptyLayer(at path: String, bytes: UInt64) async throws {
-    let arguments = ["create", "-q", "-f", "qcow2", "-o", "lazy_refcounts=on,extended_l2=off", path, "\(bytes)"]
+    try await makeDisk(
+        at: path, ["create", "-q", "-f", "qcow2", "-o", "lazy_refcounts=on,extended_l2=off", path, "\(bytes)"])
+}
+
+/// Writes a disk of several files into one raw file.
+///
+/// Every file is said, so that what a header says of its backing never counts. Cancelling stops it.
+func flattenDisk(_ files: [String], to path: String) async throws {
+    try await makeDisk(at: path, ["convert", "-q", "-O", "raw", "json:\(BlockNode.disk(files))", path])
+}
+
+private func makeDisk(at path: String, _ arguments: [String]) async throws {
     let result = try await run(
         .name("qemu-img"), arguments: Arguments(arguments), output: .discarded, error: .string(limit: 65_536))
     guard result.terminationStatus.isSuccess else {

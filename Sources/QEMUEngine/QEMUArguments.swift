@@ -54,6 +54,8 @@ package struct QEMUArguments: Sendable {
     package var hasNetworkCard = false
     /// Whether a boot waits to be told to begin.
     package var startsStopped = false
+    /// What the process is called, so that it is found by it.
+    package var name = "martlet"
 
     package init(
         accelerator: Accelerator, shape: MachineShape, memory: String, memoryAccess: MemoryAccess, disk: String,
@@ -70,11 +72,20 @@ package struct QEMUArguments: Sendable {
         self.consoleFile = consoleFile
     }
 
+    /// Memory with which SeaBIOS, QEMU's own choice, does not get a machine to boot: with exactly 2 GiB it gives the disk
+    /// addresses beyond the memory's end ("virtio-blk missing headers" in QEMU's log; seen with QEMU 10.0.2, SeaBIOS 1.16).
+    private static let memoryForOtherFirmware = 2048
+
+    private static func firmware(_ shape: MachineShape) -> [String] {
+        shape.memoryMiB == memoryForOtherFirmware ? ["-bios", "qboot.rom"] : []
+    }
+
     /// The part that shapes the machine.
     package static func machine(
         _ accelerator: Accelerator, _ shape: MachineShape, hasNetworkCard: Bool
     ) -> [String] {
-        let list = [
+        var list = firmware(shape)
+        list += [
             "-M", "microvm,acpi=on,pcie=off,rtc=on,usb=off,memory-backend=mem",
             "-cpu", accelerator == .kvm ? "host" : tcgProcessor,
             "-m", "\(shape.memoryMiB)M",
@@ -100,7 +111,9 @@ package struct QEMUArguments: Sendable {
 
     /// The whole argument list, without the program's name.
     package func build() -> [String] {
-        var list = ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-name", "martlet"]
+        var list = [
+            "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-name", QEMUArguments.escaped(name),
+        ]
         switch accelerator {
         case .kvm: list += ["-accel", "kvm"]
         case .tcg: list += ["-accel", "tcg,thread=multi,tb-size=\(translationBufferMiB)"]

@@ -23,15 +23,24 @@ package actor QEMUEngine: SandboxEngine {
         package var translationBufferMiB: Int
         /// False: never KVM.
         package var allowsKVM: Bool
+        /// How processes are jailed; nil: not at all.
+        package var jail: QEMUJail.Configuration?
 
-        package init(directory: String, translationBufferMiB: Int = 64, allowsKVM: Bool = true) {
+        package init(
+            directory: String, translationBufferMiB: Int = 64, allowsKVM: Bool = true, jail: QEMUJail.Configuration?
+        ) {
             self.directory = directory
+            self.jail = jail
             self.translationBufferMiB = translationBufferMiB
             self.allowsKVM = allowsKVM
         }
     }
 
     package nonisolated let name = QEMUEngine.engineName
+    package nonisolated let capabilities = Set(EngineCapability.allCases)
+    package nonisolated let bakesTemplates = true
+    package nonisolated let holdsPrograms = true
+    package nonisolated let attachment = NetworkAttachment.tap
     private let configuration: Configuration
     private let logger: Logger
     private let group: any EventLoopGroup
@@ -39,12 +48,15 @@ package actor QEMUEngine: SandboxEngine {
     private var installation: QEMUInstallation?
     private var accelerator: (kind: Accelerator, reason: String)?
     private var tscKilohertz: UInt64?
+    /// One jail for all machines; made with the first of them.
+    private let jail: JailKeeper
 
     package init(configuration: Configuration, logger: Logger, group: any EventLoopGroup) {
         self.configuration = configuration
         self.logger = logger
         self.group = group
         overlays = OverlayTemplates(directory: "\(configuration.directory)/overlays")
+        jail = JailKeeper(configuration: configuration.jail, directory: configuration.directory)
     }
 
     private func found() async throws -> QEMUInstallation {
@@ -55,11 +67,13 @@ package actor QEMUEngine: SandboxEngine {
     }
 
     private func launcher() async throws -> QEMULauncher {
-        QEMULauncher(installation: try await found(), surroundings: surroundings)
+        QEMULauncher(installation: try await found(), surroundings: try await surroundings())
     }
 
-    private var surroundings: QEMUMachine.Surroundings {
-        QEMUMachine.Surroundings(overlays: overlays, group: group, logger: logger)
+    private func surroundings() async throws -> QEMUMachine.Surroundings {
+        let program = try await found().program(for: await decided()?.kind ?? .kvm)
+        return QEMUMachine.Surroundings(
+            overlays: overlays, jail: try await jail.jail(for: program), group: group, logger: logger)
     }
 
     // MARK: What there is
@@ -92,10 +106,10 @@ package actor QEMUEngine: SandboxEngine {
         }
         switch HostAccelerator.onThisHost() {
         case .none(let reason):
-            accelerator = (.tcg, reason)
+            accelerator = (.tcg, "\(reason); emulating instead")
         case .kvmToBeProbed:
             guard let version = try? await found().version,
-                let verdict = HostAccelerator.remembered(in: verdictPath, kernel: kernelRelease, qemu: version)
+                let verdict = HostAccelerator.remembered(in: verdictPath, monitor: version)
             else { return nil }
             accelerator = (verdict.works ? .kvm : .tcg, verdict.reason)
         }
@@ -104,11 +118,6 @@ package actor QEMUEngine: SandboxEngine {
 
     private var verdictPath: String { "\(configuration.directory)/kvm-verdict.json" }
 
-    private nonisolated var kernelRelease: String {
-        let bytes = (try? AtomicFile.read("/proc/sys/kernel/osrelease")) ?? []
-        return String(decoding: bytes.filter { $0 > 32 }, as: UTF8.self)
-    }
-
     /// Boots the image by KVM once and remembers whether its agent answered.
     private func probe(_ image: BootImage) async throws -> Accelerator {
         let installation = try await found()
@@ -116,8 +125,7 @@ package actor QEMUEngine: SandboxEngine {
         mkdir(directory, 0o700)
         defer { removeTree(directory) }
         var verdict = HostAccelerator.Verdict(
-            kernel: kernelRelease, qemu: installation.version, processor: HostAccelerator.processorLine("model name"),
-            works: true, reason: "a probe boot by KVM reached the agent")
+            monitor: installation.version, works: true, reason: "a probe boot by KVM reached the agent")
         do {
             var bare = image
             bare.warmup = []
@@ -235,29 +243,37 @@ package actor QEMUEngine: SandboxEngine {
         }
     }
 
+    package func writeDisk(of image: MachineImage, to path: String) async throws {
+        try await flattenDisk(image.baseDisks + image.layers, to: path)
+    }
+
     package func adopt(_ image: MachineImage, in directory: String) async throws -> (any Machine)? {
         guard let record = try? MachineRecord.read(in: directory), record.image == image.digest,
             let process = ProcessHandle.reopen(record.process), !process.hasEnded
         else { return nil }
+        // One that is jailed goes on in its jail, and one that is not without, whatever is wanted of new ones.
+        var surroundings = try await surroundings()
+        if let user = record.user { surroundings.jail?.keepUser(user) } else { surroundings.jail = nil }
         return try await QEMUMachine.connect(
-            process: process, directory: directory, image: image, takeover: true, timeout: .seconds(10),
-            surroundings: surroundings)
+            process: process, files: MachineFiles(directory: directory, owner: record.user), image: image,
+            takeover: true, timeout: .seconds(10), surroundings: surroundings)
     }
 
     package func reclaim(_ directory: String) async {
         var handles: [ProcessHandle] = []
-        if let record = try? MachineRecord.read(in: directory), let process = ProcessHandle.reopen(record.process) {
-            handles.append(process)
-        }
+        let record = try? MachineRecord.read(in: directory)
+        if let record, let process = ProcessHandle.reopen(record.process) { handles.append(process) }
         // A daemon killed between starting the process and writing it down leaves no record, but the process's own
-        // command line names the directory.
-        let marker = jsonString("\(directory)/disk.qcow2")
-        handles += await ProcessScan.processes(withArgumentContaining: marker)
+        // command line has the name of the directory.
+        handles += await ProcessScan.processes(withArgumentContaining: QEMULauncher.processName(of: directory))
         for process in handles {
             process.signal(SIGKILL)
             await ExitWatcher.shared.waitUntilEnded(process)
         }
+        await jail.reclaim(directory, user: record?.user)
     }
+
+    package func reclaimOthers(than directories: Set<String>) async { await jail.reclaimOthers(than: directories) }
 }
 
 /// Removes a directory of plain files.

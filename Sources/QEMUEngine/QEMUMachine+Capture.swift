@@ -68,7 +68,8 @@ extension QEMUMachine {
         let empty = try await overlays.path(bytes: bytes)
         try await NIOThreadPool.singleton.runIfActive { try copySmallFile(empty, to: path) }
         do {
-            try await monitor.execute("blockdev-add", BlockNode.overlay(name, path, on: .nothing))
+            try chain.files.give(LayerChain.fileName(name))
+            try await monitor.execute("blockdev-add", BlockNode.overlay(name, chain.inside(name), on: .nothing))
         } catch {
             unlink(path)
             throw error

@@ -47,9 +47,9 @@ extension QEMUMachine {
             }
         }
         var nodes = jsonString(chain.base)
-        for name in names { nodes = BlockNode.layer(name, chain.path(name), on: nodes) }
+        for name in names { nodes = BlockNode.layer(name, chain.inside(name), on: nodes) }
         try await monitor.execute("blockdev-add", nodes)
-        let top = BlockNode.overlay(BlockNode.root, chain.path(BlockNode.root), on: .node(names[names.count - 1]))
+        let top = BlockNode.overlay(BlockNode.root, chain.inside(BlockNode.root), on: .node(names[names.count - 1]))
         try await monitor.execute("blockdev-reopen", "{\"options\":[\(top)]}")
         chain.names = names + [BlockNode.root]
         let attached = chain

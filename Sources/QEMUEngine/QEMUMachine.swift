@@ -13,7 +13,9 @@ import Synchronization
 final class QEMUMachine: Machine {
     let process: ProcessHandle
     let monitor: QMPConnection
-    let directory: String
+    let files: MachineFiles
+    /// nil where its process runs unjailed.
+    let jail: QEMUJail?
     let overlays: OverlayTemplates
     /// One change of the disk's layers at a time.
     let diskWork = AsyncLock()
@@ -36,39 +38,46 @@ final class QEMUMachine: Machine {
         static let monitor = "qmp.sock"
         static let guest = "guest.sock"
         static let deviceState = "device-state"
+        /// What QEMU writes its state to, before it is copied to where it is wanted.
+        static let savedState = "saved-state"
     }
+
+    var directory: String { files.directory }
 
     /// What it takes to get hold of a machine.
     struct Surroundings: Sendable {
         var overlays: OverlayTemplates
+        var jail: QEMUJail?
         var group: any EventLoopGroup
         var logger: Logger
     }
 
     private init(
-        process: ProcessHandle, monitor: QMPConnection, guest: GuestConnection, directory: String, image: MachineImage,
-        chain: LayerChain, surroundings: Surroundings
+        process: ProcessHandle, monitor: QMPConnection, guest: GuestConnection, image: MachineImage, chain: LayerChain,
+        surroundings: Surroundings
     ) {
         self.process = process
         self.monitor = monitor
-        self.directory = directory
+        files = chain.files
+        jail = surroundings.jail
         overlays = surroundings.overlays
         group = surroundings.group
         logger = surroundings.logger
         state = Mutex(State(guest: guest, image: image, chain: chain))
     }
 
-    /// Connects to the sockets in `directory` that `process` listens on.
+    /// Connects to the sockets in the directory of `files` that `process` listens on.
     ///
     /// - Parameter takeover: whether an earlier daemon was connected before.
     static func connect(
-        process: ProcessHandle, directory: String, image: MachineImage, takeover: Bool, timeout: Duration,
+        process: ProcessHandle, files: MachineFiles, image: MachineImage, takeover: Bool, timeout: Duration,
         surroundings: Surroundings
     ) async throws -> QEMUMachine {
+        let directory = files.directory
         let monitor = try await QMPConnection.start(
             descriptor: try socket(File.monitor, in: directory).release(), group: surroundings.group, timeout: timeout)
         do {
-            var chain = LayerChain(directory: directory, baseDisks: image.baseDisks.count)
+            var chain = LayerChain(files: files, baseDisks: image.baseDisks.count)
             if takeover {
                 await endMerge(monitor)
                 let graph = try await monitor.execute("x-debug-query-block-graph", as: BlockGraph.self)
@@ -79,8 +88,8 @@ final class QEMUMachine: Machine {
             }
             let guest = try await connectGuest(in: directory, takeover: takeover, surroundings)
             return QEMUMachine(
-                process: process, monitor: monitor, guest: guest, directory: directory, image: image, chain: chain,
-                surroundings: surroundings)
+                process: process, monitor: monitor, guest: guest, image: image, chain: chain, surroundings: surroundings
+            )
         } catch {
             monitor.close()
             throw error
@@ -112,7 +121,7 @@ final class QEMUMachine: Machine {
         guest.close()
         try await guest.closed.get()
         let fresh = try await QEMUMachine.connectGuest(
-            in: directory, takeover: true, Surroundings(overlays: overlays, group: group, logger: logger))
+            in: directory, takeover: true, Surroundings(overlays: overlays, jail: jail, group: group, logger: logger))
         state.withLock { $0.guest = fresh }
     }
 
@@ -133,17 +142,35 @@ final class QEMUMachine: Machine {
 
     func resume() async throws { try await monitor.execute("cont") }
 
+    /// More than any honest device state; one of a microVM has some 20 KiB.
+    private static let maxStateBytes = 16 << 20
+
     /// Writes the device state, without memory, into a file.
     func saveDeviceState(to path: String) async throws {
+        let (files, name) = (files, File.savedState)
+        defer { unlink(files.path(name)) }
+        try await NIOThreadPool.singleton.runIfActive {
+            unlink(files.path(name))
+            try files.make(name)
+            try files.give(name)
+        }
         // Its name tells where the command came from, not what it needs: it works under every accelerator.
         try await monitor.execute(
-            "xen-save-devices-state", "{\"filename\":\(jsonString(path)),\"live\":false}", timeout: .seconds(30))
+            "xen-save-devices-state", "{\"filename\":\(jsonString(files.inside(name))),\"live\":false}",
+            timeout: .seconds(30))
+        // A copy, for the process may still have its file open and write to it later.
+        try await NIOThreadPool.singleton.runIfActive {
+            let state = try files.read(name, limit: QEMUMachine.maxStateBytes)
+            unlink(path)
+            try Descriptor.open(path, O_WRONLY | O_CREAT | O_EXCL).writeAll(state)
+        }
     }
 
     /// Asks the process to end after it has written everything out.
     func quit() async throws {
         try? await monitor.execute("quit")
         await waitUntilEnded()
+        await kill()
     }
 
     func consoleLog() async throws -> [UInt8] {
@@ -171,5 +198,13 @@ final class QEMUMachine: Machine {
         monitor.close()
         process.signal(SIGKILL)
         await ExitWatcher.shared.waitUntilEnded(process)
+        guard let jail else { return }
+        let files = files
+        await withCheckedContinuation { continuation in
+            NIOThreadPool.singleton.submit { _ in
+                jail.clear(files.directory, user: files.owner)
+                continuation.resume()
+            }
+        }
     }
 }

@@ -18,26 +18,35 @@ extension GuestConnection {
     ) async throws {
         for service in services {
             progress("starting service \(service.name)")
+            let given = environment + service.environment
+            let request = StartProcess(
+                arguments: service.command, environment: given, workingDirectory: service.workingDirectory,
+                user: service.user, attach: .lossy, replayBytes: 65_536)
             let pid: Int32
             do {
-                pid = try await supervise(
-                    StartProcess(
-                        arguments: service.command, environment: environment + service.environment,
-                        workingDirectory: service.workingDirectory, user: service.user, attach: .lossy,
-                        replayBytes: 65_536))
+                pid = try await service.runsOnce ? startAlone(request) : supervise(request)
             } catch let error as MartletError where error.code == .invalidArgument {
                 throw MartletError(.failedPrecondition, "start service: \(service.name): \(error.message)")
             }
-            try await waitUntilReady(service, pid)
+            try await waitUntilReady(service, pid, given)
         }
     }
 
-    private func waitUntilReady(_ service: TemplateService, _ pid: Int32) async throws {
+    /// Starts a process that nobody follows.
+    private func startAlone(_ request: StartProcess) async throws -> Int32 {
+        let process = try await start(request)
+        process.stream.cancel()
+        return process.pid
+    }
+
+    private func waitUntilReady(_ service: TemplateService, _ pid: Int32, _ environment: [String]) async throws {
         guard let readiness = service.readiness else { return }
         let clock = ContinuousClock()
         let end = clock.now + .seconds(service.readySeconds)
-        while try await !isReady(readiness, user: service.user) {
-            guard try await process(pid).exit == nil else { throw await failure(service, pid, "it has ended") }
+        while try await !isReady(readiness, service, environment) {
+            if let exit = try await process(pid).exit, !service.runsOnce || exit.code != 0 {
+                throw await failure(service, pid, "it has ended")
+            }
             guard clock.now < end else {
                 throw await failure(service, pid, "it is not ready after \(service.readySeconds) s")
             }
@@ -45,7 +54,9 @@ extension GuestConnection {
         }
     }
 
-    private func isReady(_ readiness: TemplateService.Readiness, user: String) async throws -> Bool {
+    private func isReady(
+        _ readiness: TemplateService.Readiness, _ service: TemplateService, _ environment: [String]
+    ) async throws -> Bool {
         do {
             switch readiness {
             case .port(let port):
@@ -55,7 +66,9 @@ extension GuestConnection {
                 _ = try await stat(path)
                 return true
             case .command(let words):
-                let request = StartProcess(arguments: words, user: user, timeoutMilliseconds: 30_000)
+                let request = StartProcess(
+                    arguments: words, environment: environment, workingDirectory: service.workingDirectory,
+                    user: service.user, timeoutMilliseconds: UInt64(service.readySeconds) * 1000)
                 let outcome = try await exec(request, outputLimit: 4096)
                 try await forget(outcome.pid)
                 return outcome.exit.code == 0

@@ -45,6 +45,67 @@ package struct PageFile: Sendable {
         return pages
     }
 
+    /// Writes all pages in which a whole memory image differs from another to a new file. Blocks the thread; nothing is
+    /// flushed.
+    ///
+    /// - Parameters:
+    ///   - dump: the memory as it was captured.
+    ///   - base: the path of the image it stands on, of the same size.
+    @discardableResult
+    package static func write(
+        _ dump: Descriptor, over base: String, to path: String
+    ) throws(SystemError) -> PageFile {
+        let runs = try differences(dump, try Descriptor.open(base, O_RDONLY))
+        let file = try Descriptor.open(path, O_RDWR | O_CREAT | O_EXCL)
+        var (checksum, target) = (UInt32(0), dataOffset(runs: runs.count))
+        for run in runs {
+            var (source, left) = (run.page * pageBytes, Int(run.count * pageBytes))
+            while left > 0 {
+                let bytes = try dump.read(upTo: min(left, chunkBytes), at: source)
+                if bytes.isEmpty { throw SystemError("read memory", path, errno: EIO) }
+                checksum = Checksum.crc32c(bytes, after: checksum)
+                try file.writeAll(bytes, at: target)
+                (source, target, left) = (
+                    source + UInt64(bytes.count), target + UInt64(bytes.count), left - bytes.count
+                )
+            }
+        }
+        let pages = PageFile(runs: runs, pageCount: runs.reduce(0) { $0 + $1.count }, pagesChecksum: checksum)
+        try file.writeAll(pages.encodedHead, at: 0)
+        guard ftruncate(file.number, Int(pages.size)) == 0 else { throw SystemError("truncate", path, errno: errno) }
+        return pages
+    }
+
+    private static let pageBytes = UInt64(ProcessMemory.pageSize)
+    private static let chunkBytes = 1 << 20
+
+    /// The pages in which two files differ; the one that is shorter is taken to be unlike from its end on.
+    private static func differences(
+        _ file: Descriptor, _ other: Descriptor
+    ) throws(SystemError) -> [ProcessMemory.Run] {
+        var runs: [ProcessMemory.Run] = []
+        var offset: UInt64 = 0
+        while true {
+            let mine = try file.read(upTo: chunkBytes, at: offset)
+            let theirs = try other.read(upTo: chunkBytes, at: offset)
+            guard !mine.isEmpty else { return runs }
+            guard mine.count % Int(pageBytes) == 0 else { throw SystemError("compare memory", "images", errno: EIO) }
+            if mine != theirs {
+                for start in stride(from: 0, to: mine.count, by: Int(pageBytes)) {
+                    let end = start + Int(pageBytes)
+                    if end <= theirs.count, mine[start..<end] == theirs[start..<end] { continue }
+                    let page = (offset + UInt64(start)) / pageBytes
+                    if let last = runs.last, last.page + last.count == page {
+                        runs[runs.count - 1].count += 1
+                    } else {
+                        runs.append(ProcessMemory.Run(page: page, count: 1))
+                    }
+                }
+            }
+            offset += UInt64(mine.count)
+        }
+    }
+
     private init(runs: [ProcessMemory.Run], pageCount: UInt64, pagesChecksum: UInt32) {
         self.runs = runs
         self.pageCount = pageCount
@@ -105,6 +166,10 @@ package struct PageFile: Sendable {
     /// - Throws: `failed_precondition` when the file is damaged; the copy is not to be used then.
     package static func apply(_ path: String, toImage image: Descriptor) throws {
         let (pages, file) = try read(path)
+        let end = pages.runs.last.map { ($0.page + $0.count) * pageBytes } ?? 0
+        guard end <= UInt64(max(0, lseek(image.number, 0, SEEK_END))) else {
+            throw damaged(path, "it has pages that the memory has not")
+        }
         var checksum: UInt32 = 0
         var source = pages.dataOffset
         for run in pages.runs {

@@ -30,16 +30,48 @@ package struct BootImage: Sendable {
     }
 }
 
+/// How the host reaches the guest of a machine: what a machine boots from has to be made for it.
+package enum GuestChannel: Sendable {
+    /// By a virtio port, or a socket the guest shares with the host.
+    case port
+    /// By vsock, at `martlet.vsock` of the kernel's command line.
+    case vsock
+}
+
+/// How an engine keeps what its captures have of a disk.
+package enum DiskFormat: String, Sendable {
+    /// What was written, in layers over what is shared.
+    case layers = "qcow2"
+    /// All of it, in one file with holes. The last of a machine's disks is then the whole disk.
+    case whole = "raw"
+}
+
+/// How a machine is joined to its network.
+package enum NetworkAttachment: Sendable {
+    /// By a tap, which its process holds.
+    case tap
+    /// By a link into a namespace of its own.
+    case link
+}
+
 /// Where a machine's network card leads: a network of its own, which is somebody else's to make and to rule.
 package struct MachineNetwork: Sendable {
     /// The network namespace its process is to live in.
     package var namespace: Descriptor
-    /// The host's end of the card, in that namespace.
-    package var tap: Descriptor
+    /// The host's end of the card, in that namespace, and its name there; there for engines that attach by a tap.
+    package var tap: Descriptor?
+    package var tapName: String
+    /// Puts the card `eth0`, with the guest's address, into another namespace: that of an engine that attaches by a link.
+    package var join: @Sendable (Descriptor) async throws -> Void
 
-    package init(namespace: Descriptor, tap: Descriptor) {
+    package init(
+        namespace: Descriptor, tap: Descriptor? = nil, tapName: String = "",
+        join: @escaping @Sendable (Descriptor) async throws -> Void = { _ in }
+    ) {
         self.namespace = namespace
         self.tap = tap
+        self.tapName = tapName
+        self.join = join
     }
 }
 
@@ -50,15 +82,15 @@ package struct MachineNetwork: Sendable {
 package struct MachineImage: Sendable, Hashable, Codable {
     /// Names the base; shells of images with equal digests are interchangeable.
     package var digest: String
-    /// The base's memory image.
+    /// The base's memory image; empty where a capture has all of its memory itself.
     package var memory: String
-    /// What the disk stands on: a raw image, then qcow2 layers.
+    /// What the disk stands on: a raw image, then what the engine's `diskFormat` says.
     package var baseDisks: [String]
     package var shape: MachineShape
     package var deviceState: String
-    /// The pages written over `memory` (see `PageFile`); nil when there are none.
+    /// The pages written over `memory` (see `PageFile`), or all there are; nil when there are none.
     package var pages: String?
-    /// qcow2 layers over `baseDisks`, the oldest first.
+    /// What was captured of the disk over `baseDisks`, the oldest first: as the engine's `diskFormat` says.
     package var layers: [String]
     /// The disk's size as the guest sees it, in bytes.
     package var diskBytes: UInt64
@@ -72,6 +104,9 @@ package struct MachineImage: Sendable, Hashable, Codable {
         get { networkCard ?? false }
         set { networkCard = newValue }
     }
+
+    /// Whether there is memory to go on with, rather than only a disk to begin from.
+    package var isCaptured: Bool { !deviceState.isEmpty }
 
     package init(
         digest: String, memory: String, baseDisks: [String], shape: MachineShape, deviceState: String,
@@ -141,6 +176,26 @@ package protocol SandboxEngine: Sendable {
     /// The name clients use, such as `qemu`.
     var name: String { get }
 
+    /// What its machines can do beyond running programs.
+    var capabilities: Set<EngineCapability> { get }
+
+    /// Whether templates are captured once, and each create is a restore. Otherwise nothing is baked: a shell is a machine
+    /// that was started and whose agent has answered, and `restore` lets it go on.
+    var bakesTemplates: Bool { get }
+
+    /// Whether a guest stops its programs for a capture, and lets them go on with the thaw. Otherwise they go on with the
+    /// restore: for the moment until the thaw under the name, and with the environment, of what was captured.
+    var holdsPrograms: Bool { get }
+
+    /// How its machines are joined to their networks.
+    var attachment: NetworkAttachment { get }
+
+    /// How the agents of its machines are reached.
+    var channel: GuestChannel { get }
+
+    /// How its captures keep disks.
+    var diskFormat: DiskFormat { get }
+
     /// What is found on this host; cheap after the first call.
     func inspect() async -> EngineReport
 
@@ -154,7 +209,8 @@ package protocol SandboxEngine: Sendable {
     /// How strong the wall of this engine is on this host.
     func isolation() async -> Isolation
 
-    /// Boots the image, warms it up and captures it into `directory` (files `memory`, `device-state`, `disk.qcow2`).
+    /// Boots the image, warms it up and captures it into `directory` (files `memory`, `device-state`, and `disk.` with the
+    /// format's name).
     ///
     /// Nothing is left running, whatever happens. Cancellation kills the machine.
     ///
@@ -164,7 +220,8 @@ package protocol SandboxEngine: Sendable {
         progress: @escaping @Sendable (String) -> Void
     ) async throws
 
-    /// Starts a shell: a process that holds the image's base but is not a machine yet. Its disk has the image's size.
+    /// Starts a shell: a process that holds the image's base but is not a machine yet. Its disk has the image's size, and
+    /// keeps it where the engine has no captures.
     ///
     /// - Parameters:
     ///   - directory: exists, is empty, and belongs to this machine.
@@ -184,11 +241,26 @@ package protocol SandboxEngine: Sendable {
         _ boot: BootImage, from image: MachineImage, in directory: String, network: MachineNetwork?
     ) async throws -> any Machine
 
+    /// Writes the disk of a captured machine, with all it stands on, as one raw image with holes. Nothing is flushed.
+    ///
+    /// - Parameter path: of a file that is not there yet.
+    func writeDisk(of image: MachineImage, to path: String) async throws
+
     /// Takes over a machine that an earlier daemon left in `directory`; nil when its process is gone.
     func adopt(_ image: MachineImage, in directory: String) async throws -> (any Machine)?
 
     /// Kills whatever an earlier daemon left in `directory`. Idempotent.
     func reclaim(_ directory: String) async
+
+    /// Kills whatever earlier daemons left that lives in none of these directories, such as what was being baked. Once,
+    /// before anything is started.
+    func reclaimOthers(than directories: Set<String>) async
+}
+
+extension SandboxEngine {
+    package var channel: GuestChannel { .port }
+
+    package var diskFormat: DiskFormat { .layers }
 }
 
 /// A machine, or the shell of one.

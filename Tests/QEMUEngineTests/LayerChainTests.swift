@@ -61,7 +61,7 @@ import Testing
         defer { try? FileManager.default.removeItem(atPath: directory) }
         let target = "\(directory)/target"
         try FileManager.default.createDirectory(atPath: target, withIntermediateDirectories: true)
-        var chain = LayerChain(directory: directory, baseDisks: 2)
+        var chain = LayerChain(files: MachineFiles(directory: directory, owner: nil), baseDisks: 2)
         #expect(chain.base == "base-1")
         #expect(chain.active == BlockNode.root)
         chain.names = ["lower", BlockNode.root, "upper"]

@@ -29,6 +29,13 @@ import Testing
         #expect(!list.contains("-kernel"))
     }
 
+    @Test func `two gigabytes are booted by the firmware that can`() throws {
+        for (memory, firmware) in [(2046, nil), (2048, "qboot.rom"), (2050, nil)] as [(Int, String?)] {
+            let shape = try MachineShape(cpus: 1, memoryMiB: memory)
+            #expect(value(QEMUArguments.machine(.tcg, shape, hasNetworkCard: true), "-bios") == firmware)
+        }
+    }
+
     @Test func `a boot writes its memory into the file that becomes the image`() throws {
         let list = try arguments(
             .boot(kernel: "/k", initramfs: "/i", commandLine: "quiet"), access: .shared)
@@ -102,38 +109,5 @@ import Testing
 
     @Test func `text goes into the monitor's JSON escaped`() {
         #expect(jsonString("a\"b\\c\nd") == "\"a\\\"b\\\\c\\u000ad\"")
-    }
-}
-
-@Suite struct HostAcceleratorTests {
-    @Test func `a device without processor extensions is no KVM`() {
-        let found = HostAccelerator.candidate(
-            processorFlags: "fpu hypervisor", canOpenDevice: true, deviceExists: true)
-        guard case .none(let reason) = found else {
-            Issue.record("it was taken for usable")
-            return
-        }
-        #expect(reason.contains("/dev/kvm exists"))
-    }
-
-    @Test(arguments: ["vmx", "svm"])
-    func `extensions and an accessible device are worth a probe boot`(flag: String) {
-        #expect(
-            HostAccelerator.candidate(processorFlags: "fpu \(flag)", canOpenDevice: true, deviceExists: true)
-                == .kvmToBeProbed)
-    }
-
-    @Test func `each missing piece names its remedy`() {
-        guard
-            case .none(let module) = HostAccelerator.candidate(
-                processorFlags: "svm", canOpenDevice: false, deviceExists: false),
-            case .none(let group) = HostAccelerator.candidate(
-                processorFlags: "svm", canOpenDevice: false, deviceExists: true)
-        else {
-            Issue.record("it was taken for usable")
-            return
-        }
-        #expect(module.contains("modprobe"))
-        #expect(group.contains("group kvm"))
     }
 }

@@ -78,6 +78,39 @@ import Testing
         }
     }
 
+    @Test func `two whole images make a file of the pages they differ in`() throws {
+        try withScratch { directory in
+            let (base, dump) = ("\(directory)/base", "\(directory)/dump")
+            // More than is compared at a time, with a hole in it.
+            let size = 700 * ProcessMemory.pageSize
+            let image = try Descriptor.open(base, O_RDWR | O_CREAT)
+            try image.writeAll([UInt8](repeating: 5, count: 100 * ProcessMemory.pageSize))
+            try #require(ftruncate(image.number, size) == 0)
+            var bytes = try Data(contentsOf: URL(fileURLWithPath: base))
+            for page in [0, 255, 256, 257, 400, 699] { bytes[page * ProcessMemory.pageSize + page] = 77 }
+            try bytes.write(to: URL(fileURLWithPath: dump))
+            let pages = "\(directory)/pages"
+            let written = try PageFile.write(Descriptor.open(dump, O_RDONLY), over: base, to: pages)
+            #expect(
+                written.runs == [
+                    .init(page: 0, count: 1), .init(page: 255, count: 3), .init(page: 400, count: 1),
+                    .init(page: 699, count: 1),
+                ])
+            try PageFile.verify(pages)
+            #expect(try Data(contentsOf: URL(fileURLWithPath: base)) != bytes)
+            try PageFile.apply(pages, toImage: image)
+            #expect(try Data(contentsOf: URL(fileURLWithPath: base)) == bytes)
+            try Data(count: 600 * ProcessMemory.pageSize).write(to: URL(fileURLWithPath: base))
+            let error = #expect(throws: MartletError.self) {
+                try PageFile.apply(pages, toImage: Descriptor.open(base, O_RDWR))
+            }
+            #expect(error?.details["reason"] == "damaged")
+            let none = "\(directory)/none"
+            #expect(try PageFile.write(Descriptor.open(dump, O_RDONLY), over: dump, to: none).runs.isEmpty)
+            try PageFile.verify(none)
+        }
+    }
+
     @Test func `pages beyond the memory are refused`() throws {
         try withScratch { directory in
             let mapping = try Mapping(in: directory, "a")

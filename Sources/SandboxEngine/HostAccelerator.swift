@@ -6,20 +6,30 @@ import SandboxModel
 /// Whether this host's KVM can run a guest, and how that is known.
 ///
 /// `/dev/kvm` existing and a virtual machine being made through it prove nothing: para-virtual hosts offer both and no
-/// stock kernel boots on them. So: the processor must have the extensions, and a probe boot must reach the agent.
+/// stock kernel boots on them. So: the processor must have the extensions, and a probe boot must reach the agent. What to
+/// do without is for each engine to say.
 package struct HostAccelerator: Sendable {
     package enum Candidate: Sendable, Equatable {
         case kvmToBeProbed
         case none(reason: String)
     }
 
-    /// A probe's outcome, remembered per host, kernel and QEMU.
-    struct Verdict: Codable, Sendable {
-        var kernel: String
-        var qemu: String
-        var processor: String
-        var works: Bool
-        var reason: String
+    /// A probe's outcome, remembered per host, kernel and version of the monitor.
+    package struct Verdict: Codable, Sendable {
+        package var kernel: String
+        package var monitor: String
+        package var processor: String
+        package var works: Bool
+        package var reason: String
+
+        /// - Parameter monitor: the version of what booted the guest.
+        package init(monitor: String, works: Bool, reason: String) {
+            kernel = HostKernel.release
+            self.monitor = monitor
+            processor = HostAccelerator.processorLine("model name")
+            self.works = works
+            self.reason = reason
+        }
     }
 
     /// What the processor and the device say, before any probe.
@@ -29,21 +39,21 @@ package struct HostAccelerator: Sendable {
             return .none(
                 reason: deviceExists
                     ? "/dev/kvm exists, but the processor shows no virtualisation extension (vmx or svm), and guests do not "
-                        + "boot on such hosts; emulating instead"
-                    : "the processor shows no virtualisation extension (vmx or svm); emulating instead")
+                        + "boot on such hosts"
+                    : "the processor shows no virtualisation extension (vmx or svm)")
         }
         guard deviceExists else {
             return .none(
-                reason: "there is no /dev/kvm: load the kvm module (modprobe kvm_intel or kvm_amd); emulating instead")
+                reason: "there is no /dev/kvm: load the kvm module (modprobe kvm_intel or kvm_amd)")
         }
         guard canOpenDevice else {
-            return .none(reason: "/dev/kvm cannot be opened: add this user to the group kvm; emulating instead")
+            return .none(reason: "/dev/kvm cannot be opened: add this user to the group kvm")
         }
         return .kvmToBeProbed
     }
 
     /// The candidate of the host we are on.
-    static func onThisHost() -> Candidate {
+    package static func onThisHost() -> Candidate {
         let exists = access("/dev/kvm", F_OK) == 0
         return candidate(
             processorFlags: processorLine("flags"), canOpenDevice: access("/dev/kvm", R_OK | W_OK) == 0,
@@ -51,7 +61,7 @@ package struct HostAccelerator: Sendable {
     }
 
     /// A line of /proc/cpuinfo by its name, of the first processor.
-    static func processorLine(_ name: String) -> String {
+    package static func processorLine(_ name: String) -> String {
         let bytes = (try? AtomicFile.read("/proc/cpuinfo")) ?? []
         for line in String(decoding: bytes, as: UTF8.self).split(separator: "\n") where line.hasPrefix(name) {
             return line.firstIndex(of: ":").map { String(line[line.index(after: $0)...]) } ?? ""
@@ -60,16 +70,17 @@ package struct HostAccelerator: Sendable {
     }
 
     /// The verdict of an earlier probe under the same circumstances.
-    static func remembered(in path: String, kernel: String, qemu: String) -> Verdict? {
+    package static func remembered(in path: String, monitor: String) -> Verdict? {
         guard let bytes = try? AtomicFile.read(path),
-            let verdict = try? JSONDecoder().decode(Verdict.self, from: Data(bytes)), verdict.kernel == kernel,
-            verdict.qemu == qemu, verdict.processor == processorLine("model name")
+            let verdict = try? JSONDecoder().decode(Verdict.self, from: Data(bytes)),
+            verdict.kernel == HostKernel.release, verdict.monitor == monitor,
+            verdict.processor == processorLine("model name")
         else { return nil }
         return verdict
     }
 
     /// Writes a verdict down.
-    static func remember(_ verdict: Verdict, in path: String) throws {
+    package static func remember(_ verdict: Verdict, in path: String) throws {
         try AtomicFile.write(Array(JSONEncoder().encode(verdict)), to: path)
     }
 }

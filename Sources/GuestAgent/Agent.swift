@@ -16,6 +16,8 @@ package final class Agent: TransportDelegate {
     private let programs: HeldPrograms?
     private let services: ServiceSupervisor
     private let thawing: ThawService
+    private let metrics: MetricsReader
+    private var hosts: Watch?
     private var isPoweringOff = false
     private static let kernelRelease: String = {
         let bytes = (try? Descriptor.open("/proc/sys/kernel/osrelease", O_RDONLY).readAll(limit: 256)) ?? []
@@ -29,10 +31,13 @@ package final class Agent: TransportDelegate {
         self.configuration = configuration
         loop = try EventLoop()
         transport = try Transport(
-            descriptor: configuration.descriptor, endsAtHangup: configuration.endsAtHangup, loop: loop)
+            descriptor: configuration.descriptor, output: configuration.output,
+            endsAtHangup: configuration.endsAtHangup, loop: loop)
         users = Users()
         files = FileService(users: users)
-        programs = configuration.controlGroup.flatMap { HeldPrograms(controlGroup: $0) }
+        let holds = configuration.holdsPrograms
+        programs = configuration.controlGroup.flatMap { holds ? HeldPrograms(controlGroup: $0) : nil }
+        metrics = MetricsReader(allotment: configuration.allotment)
         processes = try ProcessTable(
             configuration: configuration, loop: loop, transport: transport, users: users, programs: programs)
         services = ServiceSupervisor(
@@ -40,6 +45,24 @@ package final class Agent: TransportDelegate {
         thawing = ThawService(
             configuration: configuration, processes: processes, programs: programs, services: services)
         transport.delegate = self
+        if let listener = configuration.listener {
+            hosts = try loop.watch(listener, UInt32(CLINUX_EVENT_READ)) { [unowned self] _ in takeHost(listener) }
+        }
+    }
+
+    /// A host has connected; an earlier one is served no more, for it is the same one, started anew.
+    private func takeHost(_ listener: Int32) {
+        let connection = clinux_accept(listener)
+        guard connection >= 0 else { return }
+        guard configuration.admitsHost(connection) else {
+            close(connection)
+            return
+        }
+        do throws(SystemError) {
+            try transport.take(connection)
+        } catch {
+            configuration.log("a host cannot be served: \(error)")
+        }
     }
 
     /// Serves until the stream ends; the processes it started are killed then.
@@ -95,7 +118,7 @@ package final class Agent: TransportDelegate {
         case .ping:
             let hello = GuestHello(
                 generation: ProtocolGeneration.current, agentVersion: AgentVersion.string,
-                kernel: Agent.kernelRelease, uptimeMilliseconds: MetricsReader.uptimeMilliseconds)
+                kernel: Agent.kernelRelease, uptimeMilliseconds: metrics.uptimeMilliseconds)
             end(stream, hello.encoded)
         case .thaw: end(stream, thawing.thaw(try decode(request.body)).encoded)
         case .freeze:
@@ -105,7 +128,7 @@ package final class Agent: TransportDelegate {
                 throw GuestFailure(error)
             }
             end(stream)
-        case .metrics: end(stream, MetricsReader.read().encoded)
+        case .metrics: end(stream, metrics.read().encoded)
         case .powerOff:
             try? configuration.machine.synchronize()
             isPoweringOff = true
@@ -175,10 +198,11 @@ package final class Agent: TransportDelegate {
                 number: number, transport: transport, users: users, request: decode(request.body))
             transport.add(stream)
             stream.start()
-        case .statFile: end(number, try files.facts(decode(request.body)).encoded)
-        case .listDirectory:
+        case .statFile: end(number, try files.facts(decode(request.body)).withLabels)
+        case .listDirectory, .listLabels:
             let stream = try ListDirectoryStream(
-                number: number, window: request.window, transport: transport, request: decode(request.body))
+                number: number, window: request.window, transport: transport, request: decode(request.body),
+                tellsLabels: request.operation == .listLabels)
             transport.add(stream)
             transport.markReady(stream)
         case .makeDirectory: end(number, try files.makeDirectory(decode(request.body)).encoded)

@@ -10,14 +10,26 @@ package struct AgentConfiguration: Sendable {
         case everyChild
     }
 
-    /// The byte stream to the host; the agent makes it non-blocking and closes it at the end.
-    package var descriptor: Int32
+    /// The byte stream to the host; the agent makes it non-blocking and closes it at the end. nil while no host has come.
+    package var descriptor: Int32?
+    /// Where the host's bytes come from is `descriptor`, and the agent's go here, where that is another one.
+    package var output: Int32?
+    /// A listening socket: the host that connected last is the one that is served.
+    package var listener: Int32?
+    /// Whether what has connected to the listener is a host, and not somebody else who can.
+    var admitsHost: @Sendable (_ connection: Int32) -> Bool = { _ in true }
     /// True where the end of the stream is the end of the agent (a socketpair); false where the host may come back
     /// (a virtio-serial port).
     package var endsAtHangup: Bool
     package var reaping: Reaping
     /// The control group under which each process gets its own; nil where there is none.
     package var controlGroup: String?
+    /// Whether the kernel leaves it to the agent to tell programs of a terminal's new size.
+    package var tellsOfResize = false
+    /// Whether programs can be held for a capture.
+    package var holdsPrograms = true
+    /// What the sandbox may use of a machine it shares; nil where all of the machine is its own.
+    package var allotment: MetricsReader.Allotment?
     /// RLIMIT_NOFILE of started processes; nil leaves the agent's own.
     package var maxOpenFiles: Int64?
     /// Bytes of output kept for replay, all processes together.
@@ -43,6 +55,19 @@ package struct AgentConfiguration: Sendable {
     ) {
         self.descriptor = descriptor
         self.endsAtHangup = endsAtHangup
+        self.reaping = reaping
+        self.controlGroup = controlGroup
+        self.machine = machine
+        self.log = log
+    }
+
+    /// An agent that hosts connect to, one after the other.
+    init(
+        listener: Int32?, reaping: Reaping, controlGroup: String?, machine: any MachineControl,
+        log: @escaping @Sendable (String) -> Void
+    ) {
+        self.listener = listener
+        endsAtHangup = false
         self.reaping = reaping
         self.controlGroup = controlGroup
         self.machine = machine

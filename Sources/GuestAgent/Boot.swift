@@ -23,7 +23,8 @@ package struct Boot {
         } catch {
             Console.say("cannot go on: \(error)")
         }
-        Machine(rootDevice: rootDevice).powerOff()
+        let machine = Machine(rootDevice: rootDevice)
+        (vsock == nil ? machine : machine.endingByRestart).powerOff()
         // Only where the kernel refuses to switch off: PID 1 must not return.
         while true { pause() }
     }
@@ -41,13 +42,10 @@ package struct Boot {
         raiseFileLimit()
         _ = clinux_loopback_up()
         connect()
-        let port = try openPort()
-        Console.say("agent \(AgentVersion.string) serves on \(ProtocolGeneration.portName)")
-        var configuration = AgentConfiguration(
-            descriptor: port, endsAtHangup: false, reaping: .everyChild, controlGroup: group,
+        var configuration = try serving(
+            controlGroup: group,
             machine: Machine(
-                rootDevice: rootDevice, identity: identity, hostKeys: HostKeyFiles(directory: "/etc/ssh")),
-            log: { Console.say($0) })
+                rootDevice: rootDevice, identity: identity, hostKeys: HostKeyFiles(directory: "/etc/ssh")))
         configuration.maxOpenFiles = 1 << 20
         try Agent(configuration).run()
     }
@@ -131,7 +129,7 @@ package struct Boot {
             }
             mkdir(sandboxGroup, 0o755)
             try put("+pids +memory", controlGroups + "/cgroup.subtree_control")
-            let metrics = MetricsReader.read()
+            let metrics = MetricsReader().read()
             try put("\(programLimit(memory: metrics.memoryTotal))", sandboxGroup + "/pids.max")
             // Less than what is free now, or the kernel as a whole runs out first and chooses worse whom to kill.
             if metrics.memoryAvailable > 2 * reservedBytes {
@@ -172,6 +170,32 @@ package struct Boot {
     }
 
     // MARK: The port
+
+    /// Where the kernel's command line says that hosts connect to; nil where it says nothing of it.
+    private static var vsock: VsockPort? {
+        let line = (try? AtomicFile.read("/proc/cmdline")) ?? []
+        return VsockPort(commandLine: String(decoding: line, as: UTF8.self))
+    }
+
+    /// Where the host is served: at its virtio port, or at a vsock port if the kernel's command line names one, which it
+    /// does in machines that have no other.
+    private static func serving(
+        controlGroup: String?, machine: Machine
+    ) throws(SystemError) -> AgentConfiguration {
+        guard let vsock else {
+            let port = try openPort()
+            Console.say("agent \(AgentVersion.string) serves on \(ProtocolGeneration.portName)")
+            return AgentConfiguration(
+                descriptor: port, endsAtHangup: false, reaping: .everyChild, controlGroup: controlGroup,
+                machine: machine, log: { Console.say($0) })
+        }
+        var configuration = AgentConfiguration(
+            listener: try vsock.listen(), reaping: .everyChild, controlGroup: controlGroup,
+            machine: machine.endingByRestart, log: { Console.say($0) })
+        configuration.admitsHost = VsockPort.isFromHost
+        Console.say("agent \(AgentVersion.string) serves on vsock port \(vsock.number)")
+        return configuration
+    }
 
     /// Waits for the host's port and opens it.
     private static func openPort() throws(SystemError) -> Int32 {

@@ -24,6 +24,13 @@ extension FileInfo {
         return FileInfo(path: path, info, target: target(AT_FDCWD, path, info))
     }
 
+    /// The same, with what is kept with it.
+    static func readWithLabels(_ path: String) throws(GuestFailure) -> FileInfo {
+        var info = try read(path)
+        info.labels = FileLabelStore.labels(in: AT_FDCWD, path, info.kind)
+        return info
+    }
+
     /// The facts of an entry of an open directory, or nil if it is gone; `path` is what it is called in the answer.
     static func read(in directory: Int32, _ name: UnsafePointer<CChar>, path: String) -> FileInfo? {
         var info = stat()

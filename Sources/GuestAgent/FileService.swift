@@ -8,7 +8,7 @@ struct FileService {
     let users: Users
 
     func facts(_ request: FileReference) throws(GuestFailure) -> FileInfo {
-        try FileInfo.read(FilePath.check(request.path))
+        try FileInfo.readWithLabels(FilePath.check(request.path))
     }
 
     func makeDirectory(_ request: MakeDirectory) throws(GuestFailure) -> FileInfo {

@@ -2,11 +2,12 @@ import CLinux
 import Glibc
 import LinuxSystem
 
-/// The agent's program: PID 1 of a machine, or a process that serves a descriptor it was given.
+/// The agent's program: PID 1 of a machine or of a container, or a process that serves a descriptor it was given.
 package enum GuestMain {
     /// Never returns; the exit status is 0, or 2 with a line on standard error.
     package static func run(procError: Int32, arguments: [String]) -> Never {
         // A kernel hands words of its command line it does not know to PID 1, so others may be there.
+        if arguments.dropFirst().first == "--container" { ContainerBoot.run(Array(arguments.dropFirst(2))) }
         if getpid() == 1, !arguments.contains("--descriptor") { Boot.run(procError: procError) }
         guard arguments.count == 3, arguments[1] == "--descriptor", let descriptor = Int32(arguments[2]) else {
             Console.say("usage: martlet-guest --descriptor NUMBER (or without arguments, as PID 1 of a machine)")

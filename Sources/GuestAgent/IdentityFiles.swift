@@ -11,9 +11,9 @@ import LinuxSystem
 package final class IdentityFiles: Sendable {
     static let directory = "/run/martlet"
     private static let generationBytes = 16
-    private let hostname: Descriptor
-    private let machineID: Descriptor
-    private let hosts: Descriptor
+    private let hostname: NameFile
+    private let machineID: NameFile
+    private let hosts: NameFile
     private let generation: Descriptor
     private let environment: Descriptor
 
@@ -29,8 +29,20 @@ package final class IdentityFiles: Sendable {
             environment: try Descriptor.open(directory + "/environment", O_RDWR | O_CREAT | O_EXCL, mode: 0o600))
     }
 
+    /// The same where nothing can be mounted: the files themselves, which are the sandbox's alone; /run is empty.
+    static func place() throws(SystemError) -> IdentityFiles {
+        mkdir(directory, 0o755)
+        let generation = try Descriptor.open(directory + "/generation", O_RDWR | O_CREAT | O_EXCL, mode: 0o644)
+        try generation.writeAll([UInt8](repeating: UInt8(ascii: "0"), count: 2 * generationBytes) + [10])
+        // Not held open: a program may put another file in its place, and what is deleted and open gVisor cannot capture.
+        return IdentityFiles(
+            hostname: NameFile(path: "/etc/hostname"), machineID: NameFile(path: "/etc/machine-id"),
+            hosts: NameFile(path: "/etc/hosts"), generation: generation,
+            environment: try Descriptor.open(directory + "/environment", O_RDWR | O_CREAT | O_EXCL, mode: 0o600))
+    }
+
     private init(
-        hostname: Descriptor, machineID: Descriptor, hosts: Descriptor, generation: Descriptor, environment: Descriptor
+        hostname: NameFile, machineID: NameFile, hosts: NameFile, generation: Descriptor, environment: Descriptor
     ) {
         self.generation = generation
         self.environment = environment
@@ -39,23 +51,24 @@ package final class IdentityFiles: Sendable {
         self.hosts = hosts
     }
 
-    private static func place(_ name: String) throws(SystemError) -> Descriptor {
+    private static func place(_ name: String) throws(SystemError) -> NameFile {
         let target = "/etc/\(name)"
         let source = "\(directory)/\(name)"
         let before = try Descriptor.open(target, O_RDONLY | O_CREAT | O_NOFOLLOW, mode: 0o644).readAll(limit: 65_536)
         let file = try Descriptor.open(source, O_RDWR | O_CREAT | O_EXCL, mode: 0o644)
         try file.writeAll(before)
         try SystemError.check(clinux_mount(source, target, nil, UInt(MS_BIND), nil), "mount", target)
-        return file
+        return NameFile(path: target, held: file)
     }
 
     /// Gives the files a new content.
     func write(hostname name: String, machineID id: String) throws(SystemError) {
-        try overwrite(machineID, Array((id + "\n").utf8))
-        try overwrite(hostname, Array((name + "\n").utf8))
-        let old = try read(hosts)
+        try overwrite(machineID.opened(), Array((id + "\n").utf8))
+        try overwrite(hostname.opened(), Array((name + "\n").utf8))
+        let file = try hosts.opened()
+        let old = try read(file)
         let new = HostsFile.naming(name, in: old)
-        if new != old { try overwrite(hosts, new) }
+        if new != old { try overwrite(file, new) }
     }
 
     /// Gives the file of the environment a new content.
@@ -104,6 +117,18 @@ package final class IdentityFiles: Sendable {
         guard ftruncate(file.number, off_t(bytes.count)) == 0 else {
             throw SystemError("truncate", "an identity file", errno: errno)
         }
+    }
+}
+
+/// A file that names the machine.
+private struct NameFile: Sendable {
+    let path: String
+    /// Where it is held open.
+    var held: Descriptor?
+
+    func opened() throws(SystemError) -> Descriptor {
+        if let held { return held }
+        return try Descriptor.open(path, O_RDWR | O_CREAT | O_NOFOLLOW, mode: 0o644)
     }
 }
 

@@ -3,7 +3,8 @@ import Glibc
 import GuestProtocol
 import LinuxSystem
 
-/// Sends a directory's entries as it reads them, so that a directory of any size needs no memory.
+/// Sends a directory's entries, or the labels of those that have any, as it reads them, so that a directory of any size
+/// needs no memory.
 final class ListDirectoryStream: AgentStream {
     /// Deepest nesting followed; one descriptor is open for each level.
     private static let deepest: UInt32 = 128
@@ -14,13 +15,15 @@ final class ListDirectoryStream: AgentStream {
     }
 
     private let depth: Int
+    private let tellsLabels: Bool
     private var levels: [Level] = []
     /// An entry that did not fit into the last frame.
     private var pending: [UInt8] = []
 
     init(
-        number: UInt32, window: UInt32, transport: Transport, request: ListDirectory
+        number: UInt32, window: UInt32, transport: Transport, request: ListDirectory, tellsLabels: Bool = false
     ) throws(GuestFailure) {
+        self.tellsLabels = tellsLabels
         let path = try FilePath.check(request.path)
         depth = Int(min(max(1, request.depth), ListDirectoryStream.deepest))
         let opened = clinux_open(path, O_RDONLY | O_DIRECTORY | O_NONBLOCK, 0)
@@ -35,7 +38,7 @@ final class ListDirectoryStream: AgentStream {
     override var hasOutput: Bool { credit >= max(1, pending.count) }
 
     override func produce(into output: inout [UInt8]) {
-        if pending.isEmpty { pending = nextEntry()?.encoded ?? [] }
+        if pending.isEmpty { pending = nextPiece() ?? [] }
         let limit = min(credit, Frame.dataChunk)
         var sent = 0
         if !pending.isEmpty, pending.count <= limit {
@@ -43,12 +46,22 @@ final class ListDirectoryStream: AgentStream {
                 while !pending.isEmpty, pending.count <= limit - sent {
                     bytes.append(contentsOf: pending)
                     sent += pending.count
-                    pending = nextEntry()?.encoded ?? []
+                    pending = nextPiece() ?? []
                 }
             }
             spendCredit(sent)
         }
         if pending.isEmpty { finish() }
+    }
+
+    private func nextPiece() -> [UInt8]? {
+        guard tellsLabels else { return nextEntry()?.encoded }
+        while let info = nextEntry() {
+            guard !info.labels.isEmpty else { continue }
+            let piece = FileLabels(path: info.path, labels: info.labels).encoded
+            if piece.count <= Frame.dataChunk { return piece }
+        }
+        return nil
     }
 
     private func nextEntry() -> FileInfo? {
@@ -58,7 +71,8 @@ final class ListDirectoryStream: AgentStream {
                 continue
             }
             let path = level.prefix + String(cString: name)
-            guard let info = FileInfo.read(in: level.reader.descriptor, name, path: path) else { continue }
+            guard var info = FileInfo.read(in: level.reader.descriptor, name, path: path) else { continue }
+            if tellsLabels { info.labels = FileLabelStore.labels(in: level.reader.descriptor, name, info.kind) }
             if info.kind == .directory, levels.count < depth { descend(level.reader, name, path) }
             // Names nested so deeply that they fill a frame: the entry cannot be told, what is beside it can.
             if path.utf8.count + info.target.utf8.count > Frame.dataChunk - 64 { continue }

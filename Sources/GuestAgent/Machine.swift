@@ -10,6 +10,7 @@ package struct Machine: MachineControl {
     private let root: Descriptor?
     private let connections: TCPConnections?
     private let hostKeys: HostKeyFiles?
+    private var endsByRestart = false
 
     /// - Parameters:
     ///   - rootDevice: the block device that holds the root file system.
@@ -23,6 +24,13 @@ package struct Machine: MachineControl {
         random = try? Descriptor.open("/dev/urandom", O_WRONLY)
         root = try? Descriptor.open("/", O_RDONLY | O_DIRECTORY)
         connections = try? TCPConnections()
+    }
+
+    /// The same where nothing but a restart ends the machine: its monitor has no power to switch off.
+    var endingByRestart: Machine {
+        var machine = self
+        machine.endsByRestart = true
+        return machine
     }
 
     package func setClock(nanoseconds: Int64) throws(SystemError) {
@@ -90,6 +98,6 @@ package struct Machine: MachineControl {
         _ = clinux_kill(-1, SIGKILL)
         _ = clinux_sync_filesystem("/")
         _ = clinux_mount(nil, "/", nil, UInt(MS_REMOUNT | MS_RDONLY), nil)
-        _ = clinux_power_off()
+        _ = endsByRestart ? clinux_restart() : clinux_power_off()
     }
 }

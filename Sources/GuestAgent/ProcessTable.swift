@@ -15,6 +15,7 @@ final class ProcessTable {
     private let transport: Transport
     private let budget: ReplayBudget
     private let remembered: Int
+    private let tellsOfResize: Bool
     private let reaping: AgentConfiguration.Reaping
     private let cages: ProcessCages?
     private let programs: HeldPrograms?
@@ -38,6 +39,7 @@ final class ProcessTable {
         self.programs = programs
         budget = ReplayBudget(bytes: configuration.replayBudget)
         remembered = configuration.rememberedProcesses
+        tellsOfResize = configuration.tellsOfResize
         reaping = configuration.reaping
         cages = configuration.controlGroup.flatMap { ProcessCages(path: $0) }
         launcher = ProcessLauncher(users: users, sandboxEnvironment: [], maxOpenFiles: configuration.maxOpenFiles)
@@ -119,6 +121,7 @@ final class ProcessTable {
         }
         let result = clinux_resize_terminal(terminal.number, request.size.rows, request.size.columns)
         if result < 0 { throw GuestFailure(path: "process \(request.pid)", errno: -result) }
+        if tellsOfResize { _ = clinux_kill(-request.pid, SIGWINCH) }
     }
 
     func writeInput(_ request: WriteInput, stream number: UInt32) throws(GuestFailure) {
@@ -201,7 +204,7 @@ final class ProcessTable {
         guard cages == nil || cage != nil else {
             throw GuestFailure(.limitReached, "\(request.arguments[0]): no control group is left")
         }
-        plan.spawn.cgroup = cage?.directory.number
+        cage?.hold(&plan.spawn)
         plan.spawn.cgroupIsFrozen = programs?.areHeld ?? false
         let started = Clocks.monotonicNanoseconds
         let child: ChildProcess

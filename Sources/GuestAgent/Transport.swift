@@ -19,13 +19,17 @@ final class Transport {
     private static let controlLimit = 262_144
     private static let readsPerTurn = 16
 
-    private let descriptor: Descriptor
+    /// nil while no host has come.
+    private var descriptor: Descriptor?
+    /// The same, but for a pair of pipes.
+    private var output: Descriptor?
     private let endsAtHangup: Bool
     private var decoder = FrameDecoder(hunting: true)
-    private let scratch: UnsafeMutableRawBufferPointer
-    private var watch: Watch?
-    private var mayRead = true
-    private var mayWrite = true
+    private let loop: EventLoop
+    private var scratch: UnsafeMutableRawBufferPointer { loop.scratch }
+    private var watches: [Watch] = []
+    private var mayRead = false
+    private var mayWrite = false
 
     private var streams: [UInt32: AgentStream] = [:]
     private var round: [AgentStream] = []
@@ -38,19 +42,45 @@ final class Transport {
     /// True once the stream has ended for good.
     private(set) var hasEnded = false
 
-    init(descriptor: Int32, endsAtHangup: Bool, loop: EventLoop) throws(SystemError) {
-        self.descriptor = Descriptor(owning: descriptor)
+    init(descriptor: Int32?, output: Int32?, endsAtHangup: Bool, loop: EventLoop) throws(SystemError) {
         self.endsAtHangup = endsAtHangup
-        scratch = loop.scratch
-        try self.descriptor.setNonBlocking()
+        self.loop = loop
+        if let descriptor { try take(descriptor, output: output) }
+    }
+
+    /// Goes on with another byte stream, from its beginning: what was under way on the one before ends without a word.
+    func take(_ number: Int32, output pipe: Int32? = nil) throws(SystemError) {
+        let fresh = Descriptor(owning: number)
+        let freshOutput = pipe.map { Descriptor(owning: $0) } ?? fresh
+        try fresh.setNonBlocking()
+        try freshOutput.setNonBlocking()
+        for watch in watches { watch.stop() }
+        watches = []
+        dropStreams()
+        control = []
+        outgoing = []
+        outgoingStart = 0
+        decoder = FrameDecoder(hunting: true)
+        descriptor = fresh
+        output = freshOutput
+        mayRead = true
+        mayWrite = true
         // Edge-triggered: a virtio port without a host reports a hangup for as long as there is none, and is
         // reported once more when a host comes.
-        watch = try loop.watch(
-            descriptor, UInt32(CLINUX_EVENT_READ) | UInt32(CLINUX_EVENT_WRITE) | CLINUX_EVENT_EDGE
-        ) { [unowned self] _ in
-            mayRead = true
-            mayWrite = true
+        let (reads, writes) = (UInt32(CLINUX_EVENT_READ), UInt32(CLINUX_EVENT_WRITE))
+        guard let pipe else {
+            watches = [
+                try loop.watch(number, reads | writes | CLINUX_EVENT_EDGE) { [unowned self] _ in
+                    mayRead = true
+                    mayWrite = true
+                }
+            ]
+            return
         }
+        watches = [
+            try loop.watch(number, reads | CLINUX_EVENT_EDGE) { [unowned self] _ in mayRead = true },
+            try loop.watch(pipe, writes | CLINUX_EVENT_EDGE) { [unowned self] _ in mayWrite = true },
+        ]
     }
 
     var streamCount: Int { streams.count }
@@ -62,7 +92,8 @@ final class Transport {
     var isFlushed: Bool { !hasOutput }
 
     private var canTakeInput: Bool { control.count < Transport.controlLimit }
-    private var hasOutput: Bool { outgoingStart < outgoing.count || !control.isEmpty || roundStart < round.count }
+    private var hasOutput: Bool { descriptor != nil && hasWaiting }
+    private var hasWaiting: Bool { outgoingStart < outgoing.count || !control.isEmpty || roundStart < round.count }
 
     // MARK: Streams
 
@@ -93,7 +124,7 @@ final class Transport {
 
     func readAvailable() {
         var reads = 0
-        while mayRead, canTakeInput, reads < Transport.readsPerTurn, !hasEnded {
+        while let descriptor, mayRead, canTakeInput, reads < Transport.readsPerTurn, !hasEnded {
             reads += 1
             let count = clinux_read(descriptor.number, scratch.baseAddress, scratch.count)
             if count > 0 {
@@ -172,11 +203,11 @@ final class Transport {
 
     /// Writes what there is until the descriptor takes no more.
     func writeAvailable() {
-        while mayWrite, !hasEnded {
+        while let output, mayWrite, !hasEnded {
             if outgoingStart == outgoing.count { fillBatch() }
             guard outgoingStart < outgoing.count else { return }
             let count = outgoing.withUnsafeBytes { bytes in
-                clinux_write(descriptor.number, bytes.baseAddress! + outgoingStart, bytes.count - outgoingStart)
+                clinux_write(output.number, bytes.baseAddress! + outgoingStart, bytes.count - outgoingStart)
             }
             if count >= 0 {
                 outgoingStart += count

@@ -39,6 +39,7 @@ final class WriteFileStream: AgentStream {
         // The owner first: changing it takes the set-user-id bits off.
         if let owner, fchown(opened, owner.uid, owner.gid) != 0 { failed = errno }
         if failed == 0, fchmod(opened, mode & 0o7777) != 0 { failed = errno }
+        if failed == 0 { failed = FileLabelStore.set(request.labels, on: opened) }
         super.init(number: number, window: 0, transport: transport)
         if failed != 0 {
             discard()
@@ -63,7 +64,7 @@ final class WriteFileStream: AgentStream {
         guard result == 0 else { return fail(GuestFailure(path: path, errno: -result)) }
         file = nil
         do throws(GuestFailure) {
-            finish(try FileInfo.read(path).encoded)
+            finish(try FileInfo.readWithLabels(path).withLabels)
         } catch {
             fail(error)
         }

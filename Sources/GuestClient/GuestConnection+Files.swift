@@ -34,7 +34,7 @@ package struct GuestFileWriter: Sendable {
     package func finish() async throws -> FileInfo {
         stream.finish()
         while let element = try await stream.next() {
-            if case .end(let payload) = element, let info = try? FileInfo(decoding: payload) { return info }
+            if case .end(let payload) = element, let info = try? FileInfo(decodingWithLabels: payload) { return info }
         }
         throw MartletError(.unavailable, "guest: the file's stream broke off")
     }
@@ -58,7 +58,34 @@ extension GuestConnection {
 
     /// A path's facts; a link is not followed.
     package func stat(_ path: String) async throws -> FileInfo {
-        try await call(.statFile, FileReference(path: path).encoded)
+        let payload = try await callForPayload(.statFile, FileReference(path: path).encoded)
+        do {
+            return try FileInfo(decodingWithLabels: payload)
+        } catch {
+            throw MartletError(.unavailable, "guest: its answer cannot be read: \(error.what)")
+        }
+    }
+
+    /// The labels of a directory's entries that have any, by path below it, of up to `limit` of them. None from an agent
+    /// that is older than labels.
+    package func labels(_ request: ListDirectory, limit: Int = 10_000) async throws -> [String: [String]] {
+        let stream = open(.listLabels, request.encoded, window: 1 << 20, timeout: .seconds(60))
+        var labels: [String: [String]] = [:]
+        do {
+            while let element = try await stream.next() {
+                guard case .data(_, let bytes) = element else { continue }
+                var reader = WireReader(bytes)
+                while reader.remaining > 0 {
+                    guard let entry = try? FileLabels(from: &reader) else {
+                        throw MartletError(.unavailable, "guest: its list of labels cannot be read")
+                    }
+                    if labels.count < limit { labels[entry.path] = entry.labels }
+                }
+            }
+        } catch let error as MartletError where error.code == .unsupported {
+            return [:]
+        }
+        return labels
     }
 
     /// A directory's entries, up to `limit` of them.

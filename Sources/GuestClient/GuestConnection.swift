@@ -32,21 +32,48 @@ package final class GuestConnection: Sendable {
     package static func start(
         descriptor: Int32, takeover: Bool, group: any EventLoopGroup, logger: Logger
     ) async throws -> GuestConnection {
+        try await start(takeover: takeover, group: group, logger: logger) { loop, initialize in
+            ClientBootstrap(group: loop)
+                .channelOption(.writeBufferWaterMark, value: waterMark)
+                .channelInitializer(initialize)
+                .withConnectedSocket(descriptor)
+        }
+    }
+
+    /// As above, with a pipe for each direction.
+    ///
+    /// - Parameters:
+    ///   - reading: where the guest's bytes come from; owned from now on.
+    ///   - writing: where those for the guest go; owned from now on.
+    package static func start(
+        reading: Int32, writing: Int32, takeover: Bool, group: any EventLoopGroup, logger: Logger
+    ) async throws -> GuestConnection {
+        try await start(takeover: takeover, group: group, logger: logger) { loop, initialize in
+            NIOPipeBootstrap(group: loop)
+                .channelOption(.writeBufferWaterMark, value: waterMark)
+                .channelInitializer(initialize)
+                .takingOwnershipOfDescriptors(input: reading, output: writing)
+        }
+    }
+
+    private static let waterMark = ChannelOptions.Types.WriteBufferWaterMark(low: 256 << 10, high: 1 << 20)
+
+    private static func start(
+        takeover: Bool, group: any EventLoopGroup, logger: Logger,
+        connect: (any EventLoop, @escaping @Sendable (any Channel) -> EventLoopFuture<Void>) ->
+            EventLoopFuture<any Channel>
+    ) async throws -> GuestConnection {
         let nonce = (0..<SyncMarker.nonceLength).map { _ in UInt8.random(in: .min ... .max) }
         let loop = group.next()
         let promise = loop.makePromise(of: Void.self)
         let channel: any Channel
         do {
-            channel = try await ClientBootstrap(group: loop)
-                .channelOption(.writeBufferWaterMark, value: .init(low: 256 << 10, high: 1 << 20))
-                .channelInitializer { channel in
-                    channel.eventLoop.makeCompletedFuture {
-                        try channel.pipeline.syncOperations.addHandler(
-                            GuestChannelHandler(nonce: nonce, takeover: takeover, synchronized: promise, logger: logger)
-                        )
-                    }
+            channel = try await connect(loop) { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    try channel.pipeline.syncOperations.addHandler(
+                        GuestChannelHandler(nonce: nonce, takeover: takeover, synchronized: promise, logger: logger))
                 }
-                .withConnectedSocket(descriptor).get()
+            }.get()
         } catch {
             promise.fail(error)
             throw MartletError(.unavailable, "connect to the guest: \(error)")

@@ -20,6 +20,24 @@ public struct FileInfo: WireMessage {
     public var modifiedMilliseconds: Int64
     /// Where a symbolic link points; else empty.
     public var target: String
+    /// `name=value` pairs kept with the file. Only in `withLabels`: entries of a list stand one after another, and cannot
+    /// grow.
+    public var labels: [String] = []
+
+    /// All of it, as `statFile` and `writeFile` end with. Older agents end with what they know, older hosts read as much.
+    public var withLabels: [UInt8] {
+        var writer = WireWriter()
+        write(to: &writer)
+        writer.strings(labels)
+        return writer.bytes
+    }
+
+    /// Reads `withLabels`.
+    public init(decodingWithLabels payload: [UInt8]) throws(WireError) {
+        var reader = WireReader(payload)
+        self = try FileInfo(from: &reader)
+        labels = try reader.strings(ifAbsent: [])
+    }
 
     public init(
         path: String, kind: FileKind, size: UInt64, mode: UInt32, uid: UInt32, gid: UInt32,
@@ -94,17 +112,22 @@ public struct WriteFile: WireMessage {
     public var mode: UInt32?
     /// A name or number, or `user:group`; empty keeps the replaced file's owner, else root.
     public var owner: String
+    /// `name=value` pairs to be kept with the file, instead of those of the file replaced. An older agent passes them over:
+    /// what it ends with has none.
+    public var labels: [String]
 
-    public init(path: String, mode: UInt32? = nil, owner: String = "") {
+    public init(path: String, mode: UInt32? = nil, owner: String = "", labels: [String] = []) {
         self.path = path
         self.mode = mode
         self.owner = owner
+        self.labels = labels
     }
 
     public func write(to writer: inout WireWriter) {
         writer.string(path)
         writer.u32(mode ?? .max)
         writer.string(owner)
+        writer.strings(labels)
     }
 
     public init(from reader: inout WireReader) throws(WireError) {
@@ -112,6 +135,31 @@ public struct WriteFile: WireMessage {
         let mode = try reader.u32()
         self.mode = mode == .max ? nil : mode
         owner = try reader.string()
+        labels = try reader.strings(ifAbsent: [])
+    }
+}
+
+/// The labels of one file below a listed directory: `listLabels` takes a `ListDirectory` and streams those of files that
+/// have any, as `listDirectory` does.
+public struct FileLabels: WireMessage {
+    /// Relative to the listed directory.
+    public var path: String
+    /// `name=value` pairs.
+    public var labels: [String]
+
+    public init(path: String, labels: [String]) {
+        self.path = path
+        self.labels = labels
+    }
+
+    public func write(to writer: inout WireWriter) {
+        writer.string(path)
+        writer.strings(labels)
+    }
+
+    public init(from reader: inout WireReader) throws(WireError) {
+        path = try reader.string()
+        labels = try reader.strings()
     }
 }
 

@@ -27,6 +27,7 @@ public enum Operation: UInt8, Sendable, CaseIterable {
     case moveFile = 37
     case removeFile = 38
     case watchFiles = 39
+    case listLabels = 40
     // Services
     case connect = 48
 }

@@ -66,6 +66,10 @@ public struct WireReader: Sendable {
     public mutating func string(ifAbsent absent: String) throws(WireError) -> String {
         remaining == 0 ? absent : try string()
     }
+    /// The same for a list of strings.
+    public mutating func strings(ifAbsent absent: [String]) throws(WireError) -> [String] {
+        remaining == 0 ? absent : try strings()
+    }
     public mutating func u16() throws(WireError) -> UInt16 { try integer() }
     public mutating func u32() throws(WireError) -> UInt32 { try integer() }
     public mutating func u64() throws(WireError) -> UInt64 { try integer() }

@@ -178,6 +178,34 @@ import Testing
         }
     }
 
+    @Test func labelsStayWithAFileAndAreToldOfThoseThatHaveAny() async throws {
+        try await AgentFixture.with { agent in
+            let labels = ["author=me", "empty=", "kind=a=b c"]
+            let made = try await agent.client.writeFile(WriteFile(path: agent.path("one"), labels: labels), [1])
+            #expect(made.labels == labels)
+            _ = try await agent.client.writeFile(WriteFile(path: agent.path("below/two"), labels: ["x=1"]), [1])
+            _ = try await agent.client.writeFile(WriteFile(path: agent.path("plain")), [1])
+            let stream = try await agent.client.open(.listLabels, ListDirectory(path: agent.directory, depth: 2))
+            var reader = WireReader(try await agent.client.collect(stream))
+            var told: [String: [String]] = [:]
+            while reader.remaining > 0 {
+                let entry = try FileLabels(from: &reader)
+                told[entry.path] = entry.labels
+            }
+            #expect(told == ["one": labels, "below/two": ["x=1"]])
+            let again = try await agent.client.writeFile(WriteFile(path: agent.path("one"), labels: ["only=this"]), [2])
+            #expect(again.labels == ["only=this"])
+            #expect(try await agent.client.writeFile(WriteFile(path: agent.path("one")), [3]).labels.isEmpty)
+            // More than a file system keeps with a file.
+            for bad in [["=x"], ["x"], ["big=" + String(repeating: "x", count: 20_000)]] {
+                await #expect(throws: (any Error).self) {
+                    try await agent.client.writeFile(WriteFile(path: agent.path("one"), labels: bad), [4])
+                }
+            }
+            #expect(try Data(contentsOf: URL(fileURLWithPath: agent.path("one"))) == Data([3]))
+        }
+    }
+
     private func list(
         _ agent: AgentFixture, _ path: String, depth: UInt32, window: UInt32 = TestClient.window
     ) async throws -> [FileInfo] {

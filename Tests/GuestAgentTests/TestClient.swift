@@ -274,7 +274,7 @@ actor TestClient {
     func writeFile(_ message: WriteFile, _ bytes: [UInt8]) throws -> FileInfo {
         let stream = try open(.writeFile, message)
         try sendInput(stream, bytes)
-        return try FileInfo(decoding: result(stream))
+        return try FileInfo(decodingWithLabels: result(stream))
     }
 }
 

@@ -14,7 +14,7 @@ import Testing
     }
 
     @Test func operationsAndKindsKeepTheirNumbers() {
-        #expect(Operation.allCases.map(\.rawValue) == Array(1...7) + Array(16...24) + Array(32...39) + [48])
+        #expect(Operation.allCases.map(\.rawValue) == Array(1...7) + Array(16...24) + Array(32...40) + [48])
         #expect(Frame.Kind.allCases.map(\.rawValue) == Array(1...7))
         #expect(OutputChannel.allCases.map(\.rawValue) == [1, 2])
         #expect(GuestFailure.Code.allCases.map(\.rawValue) == Array(0...16))
@@ -50,6 +50,17 @@ import Testing
         let some = try Thaw(decoding: Array(all.encoded.dropLast(6)))
         #expect(some.keepsIdentity && some.keepsEnvironment)
         #expect(!some.dropsConnections && !some.renewsHostKeys && some.trustedCertificate.isEmpty)
+    }
+
+    @Test func labelsOfFilesAreForThoseWhoKnowThem() throws {
+        var info = FileInfo(
+            path: "/f", kind: .file, size: 1, mode: 0o644, uid: 0, gid: 0, modifiedMilliseconds: 2)
+        #expect(try FileInfo(decodingWithLabels: info.encoded) == info)
+        info.labels = ["a=b", "c="]
+        #expect(try FileInfo(decodingWithLabels: info.withLabels) == info)
+        #expect(try FileInfo(decoding: info.withLabels).labels.isEmpty)
+        let write = WriteFile(path: "/w", mode: 0o600, owner: "o")
+        #expect(try WriteFile(decoding: Array(write.encoded.dropLast(4))) == write)
     }
 
     @Test func aThawIsCompleteOnlyWithAllOfIt() throws {

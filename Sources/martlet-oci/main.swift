@@ -1,0 +1,3 @@
+import OCIRuntime
+
+await OCIProgram.main()

@@ -47,9 +47,13 @@ package final class ControlPlane: Service {
             configuration: configuration, store: store, node: node, index: index, shelf: shelf, networks: networks,
             events: events, logger: logger)
         try await reconciliation.run()
+        let templates = TemplateIndex()
+        templates.load(try await node.templates())
+        let files = try BuildFiles(directory: configuration.buildFilesDirectory)
         let plane = ControlPlane(
             configuration: configuration, store: store, node: node, keys: keys, accessTokens: accessTokens,
-            index: index, shelf: shelf, networks: networks, events: events, logger: logger)
+            index: index, shelf: shelf, networks: networks, templates: (templates, files), events: events,
+            logger: logger)
         try await plane.ports.load()
         await plane.sandboxes.traffic.adopt()
         return plane
@@ -57,8 +61,8 @@ package final class ControlPlane: Service {
 
     private init(
         configuration: ControlPlaneConfiguration, store: any DurableStore, node: any NodeService, keys: Keys,
-        accessTokens: AccessTokens, index: SandboxIndex, shelf: SnapshotShelf, networks: Networks, events: Events,
-        logger: Logger
+        accessTokens: AccessTokens, index: SandboxIndex, shelf: SnapshotShelf, networks: Networks,
+        templates: (index: TemplateIndex, files: BuildFiles), events: Events, logger: Logger
     ) {
         self.node = node
         self.keys = keys
@@ -67,15 +71,18 @@ package final class ControlPlane: Service {
         self.logger = logger
         sandboxes = Sandboxes(
             configuration: configuration, store: store, node: node, index: index, shelf: shelf,
-            networks: networks, events: events, logger: logger)
+            networks: networks, templates: templates.index, events: events, logger: logger)
         snapshots = Snapshots(sandboxes: sandboxes, events: events, logger: logger)
         processes = Processes(sandboxes: sandboxes, events: events)
         files = Files(sandboxes: sandboxes)
         ports = Ports(sandboxes: sandboxes, events: events)
-        templates = Templates(node: node, logger: logger)
+        self.templates = Templates(
+            node: node, index: templates.index, files: templates.files,
+            maxTemplatesPerKey: configuration.maxTemplatesPerKey, logger: logger)
         host = Host(node: node, index: index, traffic: sandboxes.traffic, configuration: configuration)
         reaper = Reaper(sandboxes: sandboxes, index: index, logger: logger)
-        maintenance = Maintenance(configuration: configuration, store: store, shelf: shelf, logger: logger)
+        maintenance = Maintenance(
+            configuration: configuration, store: store, shelf: shelf, builds: self.templates.builds, logger: logger)
     }
 
     /// Works until graceful shutdown; sandboxes go on running without it.

@@ -14,6 +14,10 @@ package struct ControlPlaneConfiguration: Sendable {
     package var maxFailedRecords = 1000
     /// Snapshots a key may have at once; checkpoints do not count. The unix socket has no limit.
     package var maxSnapshotsPerKey = 200
+    /// Builds of templates a key may have; those nobody can ask for any more do not count.
+    package var maxTemplatesPerKey = 100
+    /// Where archives for template builds are kept; nil takes none.
+    package var buildFilesDirectory: String?
     /// Checkpoints a recording sandbox keeps; the oldest go first.
     package var maxCheckpoints = 32
     /// What the checkpoints of one sandbox may take on disk together.

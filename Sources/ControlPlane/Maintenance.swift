@@ -10,6 +10,7 @@ struct Maintenance: Sendable {
     let configuration: ControlPlaneConfiguration
     let store: any DurableStore
     let shelf: SnapshotShelf
+    let builds: TemplateBuilds
     let logger: Logger
 
     /// Prunes now and then until cancelled.
@@ -17,6 +18,7 @@ struct Maintenance: Sendable {
         while !Task.isCancelled {
             await prune()
             await shelf.sweep()
+            await builds.sweep()
             // A period, not a wait for something: nothing depends on when it runs.
             try? await Task.sleep(for: .seconds(600))
         }

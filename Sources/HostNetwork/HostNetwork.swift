@@ -15,7 +15,9 @@ package actor HostNetwork: Service {
     private let logger: Logger
     /// Slots that are nobody's, those given back last at the end, so that an address rests as long as it can.
     private var free: Line<Int>
-    private var ready = Line<NetworkSlot>()
+    private var ready: [SlotEnd: Line<NetworkSlot>] = [:]
+    /// The kinds of slots that were asked for, and so are kept ready.
+    private var wanted: Set<SlotEnd> = [.tap]
     private var used: [Int: NetworkSlot] = [:]
     /// Slots an earlier daemon has left, until they are adopted or removed.
     private var left: Set<Int>
@@ -68,7 +70,7 @@ package actor HostNetwork: Service {
                     environment: environment, logger: logger),
                 claim: claim, pooledSlots: configuration.pooledSlots, logger: logger)
             step = "first slot"
-            try await network.fill(to: 1)
+            try await network.fill(.tap, to: 1)
             return network
         } catch {
             throw MartletError.network(error, step)
@@ -107,13 +109,14 @@ package actor HostNetwork: Service {
     /// A slot that nobody else has, closed as yet: one that is ready, else one made now.
     ///
     /// - Throws: `resource_exhausted` when all slots are taken.
-    package func lease() async throws -> NetworkSlot {
+    package func lease(_ end: SlotEnd = .tap) async throws -> NetworkSlot {
         defer { wake.yield() }
-        if let slot = ready.take() {
+        wanted.insert(end)
+        if let slot = ready[end]?.take() {
             used[slot.index] = slot
             return slot
         }
-        let slot = try await make(.handOut)
+        let slot = try await make(end, .handOut)
         used[slot.index] = slot
         return slot
     }
@@ -140,7 +143,8 @@ package actor HostNetwork: Service {
                 let links = try NetworkLinks()
                 for name in [SlotRules.uplink, SlotRules.tap] { _ = try links.index(of: name) }
             }
-            let slot = NetworkSlot(index: index, namespace: namespace, parts: nil, tools: tools)
+            // What is on its other side does not matter any more.
+            let slot = NetworkSlot(index: index, end: .link, namespace: namespace, parts: nil, tools: tools)
             used[index] = slot
             return slot
         } catch {
@@ -171,12 +175,13 @@ package actor HostNetwork: Service {
     /// What there is.
     package func report() async -> HostNetworkReport {
         HostNetworkReport(
-            subnet: tools.subnet.prefix, capacity: tools.subnet.capacity, used: used.count, ready: ready.count)
+            subnet: tools.subnet.prefix, capacity: tools.subnet.capacity, used: used.count,
+            ready: ready.values.reduce(0) { $0 + $1.count })
     }
 
     // MARK: Making and removing
 
-    private func make(_ urgency: NetworkThread.Urgency) async throws -> NetworkSlot {
+    private func make(_ end: SlotEnd, _ urgency: NetworkThread.Urgency) async throws -> NetworkSlot {
         var failure: any Error = MartletError(
             .resourceExhausted, "network: all \(tools.subnet.capacity) slots of \(tools.subnet) are taken")
         for _ in 0..<HostNetwork.mostAttempts {
@@ -187,9 +192,10 @@ package actor HostNetwork: Service {
                 let facts = tools.blocked.facts(of: tools.subnet.slotAddress(index))
                 let home = tools.background.home
                 let parts = try await tools.background.run(urgency) {
-                    try builder.make(index, home: home, facts: facts)
+                    try builder.make(index, end, home: home, facts: facts)
                 }
-                return NetworkSlot(index: index, namespace: parts.namespace, parts: parts, tools: tools)
+                return NetworkSlot(
+                    index: index, end: end, namespace: parts.namespace, parts: parts, tools: tools)
             } catch let error as SystemError where error.errno == EEXIST {
                 // Somebody else's link has the name; it may be gone when the slot's turn comes again.
                 free.append(index)
@@ -202,10 +208,10 @@ package actor HostNetwork: Service {
         throw MartletError.network(failure, "slot")
     }
 
-    private func fill(to count: Int) async throws {
-        while ready.count < count, !isStopping, !free.isEmpty {
-            let slot = try await make(.background)
-            ready.append(slot)
+    private func fill(_ end: SlotEnd, to count: Int) async throws {
+        while ready[end]?.count ?? 0 < count, !isStopping, !free.isEmpty {
+            let slot = try await make(end, .background)
+            ready[end, default: Line()].append(slot)
         }
     }
 
@@ -244,7 +250,7 @@ package actor HostNetwork: Service {
         await withGracefulShutdownHandler {
             for await _ in wakes {
                 do {
-                    try await fill(to: pooledSlots)
+                    for end in SlotEnd.allCases where wanted.contains(end) { try await fill(end, to: pooledSlots) }
                 } catch {
                     logger.warning("making slots failed", metadata: ["error": "\(error)"])
                 }
@@ -260,7 +266,7 @@ package actor HostNetwork: Service {
     private func close() async {
         isStopping = true
         for slot in used.values { await slot.giveBack() }
-        let slots = ready.takeAll()
+        let slots = SlotEnd.allCases.flatMap { ready[$0]?.takeAll() ?? [] }
         await withDiscardingTaskGroup { group in
             for slot in slots {
                 group.addTask {

@@ -7,6 +7,8 @@ import Synchronization
 /// One sandbox's network: a namespace with a tap for its machine on one side and a way out on the other.
 package final class NetworkSlot: Sendable {
     package let index: Int
+    /// What is on the machine's side.
+    package let end: SlotEnd
     /// The sandbox's address outside its namespace.
     package let address: IPv4Address
     /// The namespace; a machine's process is to live in it. Owned by the slot.
@@ -39,8 +41,9 @@ package final class NetworkSlot: Sendable {
     let turn = AsyncLock()
 
     /// A slot just made, with its parts; or with no parts one that an earlier daemon has left.
-    init(index: Int, namespace: Descriptor, parts: SlotParts?, tools: SlotTools) {
+    init(index: Int, end: SlotEnd, namespace: Descriptor, parts: SlotParts?, tools: SlotTools) {
         self.index = index
+        self.end = end
         self.address = tools.subnet.slotAddress(index)
         self.namespace = namespace
         self.tools = tools
@@ -60,6 +63,9 @@ package final class NetworkSlot: Sendable {
         }
     }
 
+    /// The name of its tap, in its namespace.
+    package static let tapName = SlotRules.tap
+
     /// Opens the tap for the one machine of this slot; the caller owns the descriptor.
     ///
     /// - Throws: `failed_precondition` while a machine has it.
@@ -70,6 +76,29 @@ package final class NetworkSlot: Sendable {
             return try await tools.urgent.run(in: namespace, .handOut) { try Netfilter.tap(SlotRules.tap) }
         } catch {
             throw MartletError(.failedPrecondition, "network: slot \(index): \(error)")
+        }
+    }
+
+    /// Moves the machine's end of a link into a namespace, as its card `eth0` with the guest's address.
+    ///
+    /// - Throws: `failed_precondition` when it was moved already, or there is none.
+    package func join(_ inner: Descriptor) async throws {
+        try checkHeld()
+        do {
+            try await tools.urgent.run(in: inner, .handOut) {
+                // Before there is a card, so that it never has an IPv6 address.
+                if NetworkNamespace.parameter("ipv6/conf/all/disable_ipv6") != nil {
+                    for name in ["all", "default"] {
+                        try NetworkNamespace.set("ipv6/conf/\(name)/disable_ipv6", to: "1")
+                    }
+                }
+            }
+            try await tools.urgent.run(in: namespace, .handOut) {
+                try NetworkLinks().move(SlotBuilder.card, to: inner)
+            }
+            try await tools.urgent.run(in: inner, .handOut) { try SlotBuilder.configureCard() }
+        } catch {
+            throw MartletError(.failedPrecondition, "network: slot \(index): its card: \(error)")
         }
     }
 

@@ -39,7 +39,8 @@ package struct Capture: Sendable {
     package var memory: String
     /// The device state.
     package var deviceState: String
-    /// The disk at the instant of the capture (qcow2).
+    /// The disk at the instant of the capture, in the format of its engine: what was written to it (`disk.qcow2`), or all
+    /// of it (`disk.raw`).
     package var disk: String
     package var manifest: PartManifest
 
@@ -49,17 +50,19 @@ package struct Capture: Sendable {
         self.manifest = manifest
         memory = directory + "/memory"
         deviceState = directory + "/device-state"
-        disk = directory + "/disk.qcow2"
+        disk = directory + "/" + (StagedCapture.disks.first { manifest.files[$0] != nil } ?? StagedCapture.disks[0])
     }
 }
 
 /// A directory in which an engine writes the files of a capture; invisible to others until committed.
 package struct StagedCapture: Sendable {
-    /// The files an engine has to leave here before the commit.
-    package static let files = ["memory", "device-state", "disk.qcow2"]
+    /// The files an engine has to leave here before the commit, beside one of `disks`.
+    package static let files = ["memory", "device-state"]
+    /// Names of a disk, by its format.
+    package static let disks = ["disk.qcow2", "disk.raw"]
 
     let staging: StagingDirectory
-    /// Where to write `memory`, `device-state` and `disk.qcow2`. The directory moves at the commit,
+    /// Where to write `memory`, `device-state` and the disk. The directory moves at the commit,
     /// so files in it refer to each other by bare name.
     package var directory: String { staging.path }
 }

@@ -40,7 +40,7 @@ package enum Digest {
         let zeros = [UInt8](repeating: 0, count: piece)
         var offset = 0
         while offset < size {
-            let data = lseek(file.number, offset, StoreFiles.seekData)
+            let data = lseek(file.number, offset, SparseFile.seekData)
             if data < 0 { break }
             offset = data / piece * piece
             lseek(file.number, offset, SEEK_SET)

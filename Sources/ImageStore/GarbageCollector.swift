@@ -17,11 +17,14 @@ struct GarbageCollector: Sendable {
     ///
     /// - Returns: how many things were removed.
     func run() -> Int {
-        collectStaging() + collectCorrupt() + collectSuperseded() + collectOrphans()
+        collectStaging() + collectCorrupt() + collectSuperseded() + collectDeriveLocks() + collectOrphans()
     }
 
     /// Removes parts that the (already removed) record of a template was the last to use, and what is made of them.
-    func removePartsUsed(onlyBy name: String) {
+    ///
+    /// - Parameter root: the address of its root disk; nil when its record could not be read.
+    func removePartsUsed(onlyBy name: String, root: String?) {
+        if let root { removeDerivedRoot(root) }
         let records = records()
         for digest in StoreFiles.list(layout.parts(.roots)) where !records.contains(where: { $0.root == digest }) {
             if manifest(.roots, digest)?.details["template"] == name { remove(.roots, digest) }
@@ -31,6 +34,16 @@ struct GarbageCollector: Sendable {
         }
         _ = collectOrphans()
     }
+
+    /// Removes a root disk that was built out of another template's and that no record names any more: unlike those made
+    /// of a definition, it may have several.
+    func removeDerivedRoot(_ digest: String) {
+        guard isDerived(digest), !records().contains(where: { $0.root == digest }) else { return }
+        remove(.roots, digest)
+        _ = collectOrphans()
+    }
+
+    private func isDerived(_ root: String) -> Bool { manifest(.roots, root)?.details["derived"] != nil }
 
     private func collectStaging() -> Int {
         let names = StoreFiles.list(layout.staging)
@@ -58,13 +71,37 @@ struct GarbageCollector: Sendable {
         for kind in [StoreLayout.Kind.roots, .kernels] {
             let used = Set(records.map { kind == .roots ? $0.root : $0.kernel })
             for digest in StoreFiles.list(layout.parts(kind)) where !used.contains(digest) {
-                guard isOlder(manifestPath(kind, digest), than: grace), let manifest = manifest(kind, digest),
+                guard let manifest = manifest(kind, digest) else { continue }
+                if manifest.details["derived"] != nil {
+                    count += collectUnseen(digest, of: manifest.details["template"] ?? "") ? 1 : 0
+                    continue
+                }
+                guard isOlder(manifestPath(kind, digest), than: grace),
                     let name = manifest.details["template"], records.contains(where: { $0.name == name }),
                     let lock = try? AdvisoryLock.attempt(layout.buildLock(name), exclusive: true)
                 else { continue }
                 count += remove(kind, digest) ? 1 : 0
                 withExtendedLifetime(lock) {}
             }
+        }
+        return count
+    }
+
+    /// The root disk of a template that was being built out of another one when its builder ended.
+    private func collectUnseen(_ root: String, of name: String) -> Bool {
+        guard let lock = try? AdvisoryLock.attempt(layout.deriveLock(name), exclusive: true) else { return false }
+        defer { try? StoreFiles.remove(lock.path) }
+        // It may have become known since the records were read.
+        guard !records().contains(where: { $0.root == root }) else { return false }
+        return remove(.roots, root)
+    }
+
+    /// Locks of such builders that had not come as far as a disk.
+    private func collectDeriveLocks() -> Int {
+        var count = 0
+        for name in layout.derivingNames() {
+            guard let lock = try? AdvisoryLock.attempt(layout.deriveLock(name), exclusive: true) else { continue }
+            count += (try? StoreFiles.remove(lock.path)) != nil ? 1 : 0
         }
         return count
     }

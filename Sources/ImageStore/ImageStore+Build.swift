@@ -17,6 +17,11 @@ extension ImageStore {
     ) async throws -> TemplateImage {
         let definition = try definition(named: name)
         let name = definition.name
+        guard derived(name) == nil else {
+            throw MartletError(
+                .failedPrecondition,
+                "build template \(name): it was built out of another one by its owner, and has no definition to build")
+        }
         guard geteuid() == 0 else {
             throw MartletError(.failedPrecondition, "build template \(name): it takes root: run it with sudo")
         }
@@ -69,9 +74,12 @@ extension ImageStore {
         }
         defer { withExtendedLifetime(lock) {} }
         images[name] = nil
+        let record = try? TemplateRecord.unseal(layout.record(name))
         try StoreFiles.remove(layout.record(name))
         let collector = GarbageCollector(layout: layout, logger: logger)
-        try await BlockingWork.run { collector.removePartsUsed(onlyBy: name) }
+        try await BlockingWork.run { collector.removePartsUsed(onlyBy: name, root: record?.root) }
+        // Its name is never used again, and so is the lock that removing it took.
+        if record?.derived != nil { try StoreFiles.remove(layout.buildLock(name)) }
     }
 
     private func rootPart(

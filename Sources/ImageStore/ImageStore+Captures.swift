@@ -43,7 +43,8 @@ extension ImageStore {
         let (layout, staging, digest, all) = (layout, staged.staging, key.digest, details)
         try await BlockingWork.run {
             var files: [String: PartManifest.File] = [:]
-            for name in StagedCapture.files {
+            let disk = StagedCapture.disks.first { StoreFiles.exists("\(staging.path)/\($0)") }
+            for name in StagedCapture.files + [disk ?? StagedCapture.disks[0]] {
                 let path = staging.path + "/" + name
                 guard let stamp = FileStamp(path: path) else {
                     throw MartletError(.internal, "commit capture: \(name): the engine did not write it")

@@ -16,7 +16,7 @@ extension ImageStore {
         }
         let definition = try definition(named: name)
         let record = try intactRecord(name)
-        if record.recipe != definition.recipe {
+        if record.derived == nil, record.recipe != definition.recipe {
             logger.warning(
                 "template definition has changed since it was built; run martlet template build",
                 metadata: ["template": "\(name)"])
@@ -73,16 +73,35 @@ extension ImageStore {
         let image = TemplateImage(
             id: id, name: record.name, definition: definition,
             rootDisk: layout.part(.roots, record.root) + "/root.img", kernel: kernel + "/vmlinuz",
-            initramfs: initramfs, kernelVersion: manifest.details["version"] ?? "", builtAt: record.builtAt)
-        let sources =
-            [
-                definitionPath(record.name), layout.record(record.name), guestAgent, image.rootDisk, image.kernel,
-                initramfs, "\(templatesDirectory)/\(record.name)",
-            ] + (definition.files?.sources ?? [])
+            initramfs: initramfs, kernelVersion: manifest.details["version"] ?? "", builtAt: record.builtAt,
+            isDerived: record.derived != nil)
+        var sources = [layout.record(record.name), guestAgent, image.rootDisk, image.kernel, initramfs]
+        if record.derived == nil {
+            sources += [definitionPath(record.name), "\(templatesDirectory)/\(record.name)"]
+            sources += definition.files?.sources ?? []
+        }
         var stamps: [String: FileStamp] = [:]
         for path in sources { stamps[path] = FileStamp(path: path) }
         if stamps.count == sources.count { images[record.name] = CachedImage(stamps: stamps, image: image) }
         return image
+    }
+
+    /// The archive guests of a template boot from where their host reaches them by vsock; made when it is first asked for.
+    ///
+    /// - Throws: `failed_precondition` for a template that was built without the modules for it.
+    package func vsockInitramfs(of template: TemplateImage) async throws -> String {
+        guard let kernel = partsByID[template.id]?["kernel"],
+            StoreFiles.exists(layout.part(.kernels, kernel) + "/vsock/order")
+        else {
+            throw MartletError(
+                .failedPrecondition,
+                "template \(template.name): it was built without the modules for vsock: build it again with "
+                    + "martlet template build \(template.name) --force")
+        }
+        let builder = InitramfsBuilder(
+            layout: layout, kernel: kernel, agent: guestAgent, agentDigest: try await currentAgentDigest(),
+            channel: .vsock)
+        return try await BlockingWork.run { try builder.build() }
     }
 
     private func status(of name: String, captures: [String: Int]) async -> TemplateStatus {
@@ -99,9 +118,10 @@ extension ImageStore {
             let definition = try definition(named: name)
             status.description = definition.description
             status.definition = definition
+            status.derivation = derived(name)?.derivation
             if StoreFiles.exists(layout.record(name)) {
                 let record = try intactRecord(name)
-                status.state = record.recipe == definition.recipe ? .ready : .stale
+                status.state = record.derived != nil || record.recipe == definition.recipe ? .ready : .stale
                 if status.state == .stale { status.problem = "its definition has changed since it was built" }
                 let image = try await assemble(definition, record)
                 status.id = image.id

@@ -62,6 +62,7 @@ package actor ImageStore {
     /// - Throws: `invalid_argument` for a name that is none, `not_found`, or `failed_precondition` naming file and key.
     package func definition(named name: String) throws -> TemplateDefinition {
         let name = try canonicalName(name)
+        if let derived = derived(name) { return derived.definition }
         let path = definitionPath(name)
         guard StoreFiles.exists(path) else { throw unknownTemplate(name) }
         var definition = try parse(name)
@@ -73,6 +74,11 @@ package actor ImageStore {
                 "template \(name) is not usable: \(path): files: \(stray.path) is not in \(filesPath(name))")
         }
         return definition
+    }
+
+    /// What the record of a template says that was built out of another one; nil for all others.
+    func derived(_ name: String) -> TemplateRecord.Derived? {
+        (try? TemplateRecord.unseal(layout.record(name)))?.derived
     }
 
     func filesPath(_ name: String) -> String { "\(templatesDirectory)/\(name)/files" }

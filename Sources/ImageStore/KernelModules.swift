@@ -6,6 +6,9 @@ package enum KernelModules {
         "virtio_mmio", "virtio_blk", "virtio_console", "virtio_rng", "virtio_net", "ext4", "overlay", "tcp_diag",
     ]
 
+    /// What guests need on top where their host reaches them by vsock. Kept apart from the others: no other guest has it.
+    package static let wantedForVsock = ["vmw_vsock_virtio_transport"]
+
     /// The kernel treats `-` and `_` in names as the same.
     static func normalized(_ name: some StringProtocol) -> String {
         String(name.map { $0 == "-" ? "_" : $0 })

@@ -35,21 +35,28 @@ struct KernelTree: Sendable {
     func publish(_ staged: StagingDirectory, layout: StoreLayout) throws -> String {
         let files = moduleFiles()
         let builtin = try AtomicFile.read(modules + "/modules.builtin")
-        let order = try KernelModules.order(
-            KernelModules.wanted, builtin: KernelModules.builtin(String(decoding: builtin, as: UTF8.self))
-        ) { name in
-            try files[name].map { KernelModules.dependencies(ofModule: try AtomicFile.read($0)) }
+        func order(_ wanted: [String]) throws -> Result<[String], KernelModules.MissingModule> {
+            try KernelModules.order(
+                wanted, builtin: KernelModules.builtin(String(decoding: builtin, as: UTF8.self))
+            ) { name in
+                try files[name].map { KernelModules.dependencies(ofModule: try AtomicFile.read($0)) }
+            }
         }
-        let names = try order.mapError {
+        let names = try order(KernelModules.wanted).mapError {
             MartletError(.internal, "unpack kernel: \(package.name): module \($0.name) is missing")
         }.get()
-        try StoreFiles.makeDirectory(staged.path + "/modules")
+        // Not every kernel has them, and only guests reached by vsock miss them.
+        let more = try? order(KernelModules.wanted + KernelModules.wantedForVsock).get().filter { !names.contains($0) }
         var contents: [(name: String, bytes: [UInt8])] = [("vmlinuz", try AtomicFile.read(image, limit: 256 << 20))]
-        for name in names {
-            guard let path = files[name] else { continue }
-            contents.append(("modules/\(name).ko", try AtomicFile.read(path)))
+        for (folder, names) in [("modules", names), ("vsock", more)] {
+            guard let names else { continue }
+            try StoreFiles.makeDirectory("\(staged.path)/\(folder)")
+            for name in names {
+                guard let path = files[name] else { continue }
+                contents.append(("\(folder)/\(name).ko", try AtomicFile.read(path)))
+            }
+            contents.append(("\(folder)/order", Array(names.map { $0 + ".ko\n" }.joined().utf8)))
         }
-        contents.append(("modules/order", Array(names.map { $0 + ".ko\n" }.joined().utf8)))
         var listed: [String: PartManifest.File] = [:]
         for (name, bytes) in contents {
             try AtomicFile.write(bytes, to: "\(staged.path)/\(name)", mode: 0o444)

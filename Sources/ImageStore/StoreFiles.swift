@@ -4,10 +4,6 @@ import LinuxSystem
 
 /// The few file operations the store is made of; all block the calling thread.
 package enum StoreFiles {
-    /// `SEEK_DATA` and `SEEK_HOLE` of the kernel's headers, which the Glibc module does not export.
-    static let seekData: Int32 = 3
-    static let seekHole: Int32 = 4
-
     /// Makes a directory and its parents; one that exists is fine.
     package static func makeDirectory(_ path: String, mode: mode_t = 0o700) throws(SystemError) {
         if mkdir(path, mode) == 0 { return }
@@ -80,25 +76,7 @@ package enum StoreFiles {
 
     /// Copies a file with its holes.
     package static func copySparse(_ source: String, _ target: String, flushes: Bool = true) throws(SystemError) {
-        let from = try Descriptor.open(source, O_RDONLY)
-        let to = try Descriptor.open(target, O_RDWR | O_CREAT | O_EXCL)
-        let size = lseek(from.number, 0, SEEK_END)
-        guard ftruncate(to.number, size) == 0 else { throw SystemError("truncate", target, errno: errno) }
-        var offset = 0
-        while offset < size {
-            let data = lseek(from.number, offset, seekData)
-            if data < 0 { break }
-            let hole = lseek(from.number, data, seekHole)
-            var position = data
-            lseek(from.number, data, SEEK_SET)
-            lseek(to.number, data, SEEK_SET)
-            while position < hole {
-                let count = clinux_copy_file_range(from.number, to.number, hole - position)
-                if try SystemError.check(count, "copy", target) == 0 { break }
-                position += Int(count)
-            }
-            offset = hole
-        }
+        let to = try SparseFile.copy(source, to: target)
         if flushes { try to.synchronize() }
         try setMode(target, 0o444)
     }

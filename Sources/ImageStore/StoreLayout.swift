@@ -13,6 +13,9 @@ struct StoreLayout: Sendable {
     func part(_ kind: Kind, _ digest: String) -> String { "\(directory)/\(kind.rawValue)/\(digest)" }
     func record(_ name: String) -> String { "\(directory)/templates/\(name).json" }
     func buildLock(_ name: String) -> String { "\(directory)/templates/\(name).lock" }
+    /// Held while a template is built out of another one, up to when it is known or given up.
+    func deriveLock(_ name: String) -> String { "\(directory)/templates/\(name)\(StoreLayout.deriveSuffix)" }
+    static let deriveSuffix = ".deriving"
     func buildLog(_ name: String) -> String { "\(directory)/logs/build-\(name).log" }
     var staging: String { directory + "/staging" }
     var corrupt: String { directory + "/corrupt" }
@@ -32,6 +35,12 @@ struct StoreLayout: Sendable {
     /// Names of the templates that have a record.
     func recordedNames() -> [String] {
         StoreFiles.list(directory + "/templates").filter { $0.hasSuffix(".json") }.map { String($0.dropLast(5)) }
+    }
+
+    /// Names of the templates that are built out of others, or were when their builder ended.
+    func derivingNames() -> [String] {
+        StoreFiles.list(directory + "/templates").filter { $0.hasSuffix(StoreLayout.deriveSuffix) }
+            .map { String($0.dropLast(StoreLayout.deriveSuffix.count)) }
     }
 
     /// Puts a finished directory where it belongs, flushed to the disk.

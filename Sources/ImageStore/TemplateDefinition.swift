@@ -16,6 +16,8 @@ package struct TemplateDefinition: Sendable, Hashable, Codable {
     package var diskMiB: Int
     package var cpus: Int
     package var memoryMiB: Int
+    /// What isolates its sandboxes unless they ask for something else.
+    package var isolation: IsolationChoice?
     /// Environment of every program run in a sandbox of this template.
     package var env: [String: String]
     /// Who programs run as unless the caller says otherwise; empty means root.
@@ -26,6 +28,8 @@ package struct TemplateDefinition: Sendable, Hashable, Codable {
     package var rehearsal: [[String]]
     /// Other names a sandbox of it may be asked for by.
     package var aliases: [String]
+    /// Container images that builders of templates know, and that it stands in for.
+    package var images: [String]
     /// What is copied into the root disk; nil is nothing.
     package var files: TemplateFiles?
     package var fileRules: [TemplateFileRule]
@@ -48,6 +52,7 @@ package struct TemplateDefinition: Sendable, Hashable, Codable {
         warmup = []
         rehearsal = []
         aliases = []
+        images = []
         fileRules = []
         services = []
     }

@@ -15,6 +15,8 @@ package struct TemplateImage: Sendable {
     /// For example `6.1.0-40-cloud-amd64`.
     package var kernelVersion: String
     package var builtAt: Timestamp
+    /// Whether it was built out of another one: its disk was written by a guest, and may be anything.
+    package var isDerived: Bool
 }
 
 /// What the store knows about a template, for lists and `doctor`.
@@ -45,6 +47,8 @@ package struct TemplateStatus: Sendable, Hashable {
     /// What the template's file says; nil where it cannot be read.
     package var definition: TemplateDefinition?
     package var kernelVersion: String?
+    /// Of a template that was built out of another one.
+    package var derivation: TemplateDerivation?
 }
 
 /// One step forward of a template build.

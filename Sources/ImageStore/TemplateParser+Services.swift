@@ -66,6 +66,19 @@ extension TemplateParser {
         return names
     }
 
+    /// Container images it stands in for, as references such as `python:3.11-slim`.
+    func images(_ key: String, _ node: Node) throws(MartletError) -> [String] {
+        var images: [String] = []
+        for entry in try list(key, node, limit: 64) {
+            images.append(
+                try checked(key, text(key, entry), "must be a name such as python:3.11") { name in
+                    (1...128).contains(name.utf8.count)
+                        && name.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || "/:._-".contains($0)) }
+                })
+        }
+        return images
+    }
+
     /// Patterns of paths in the root disk.
     func patterns(_ key: String, _ node: Node) throws(MartletError) -> [String] {
         var patterns: [String] = []

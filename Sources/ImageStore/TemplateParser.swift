@@ -9,7 +9,8 @@ struct TemplateParser {
 
     private static let keys: Set<String> = [
         "name", "description", "suite", "packages", "kernel", "disk_mb", "cpus", "memory_mb", "env", "user", "warmup",
-        "rehearsal", "aliases", "exclude", "files", "services",
+        "rehearsal", "aliases", "images", "exclude", "files", "services",
+        "isolation",
     ]
 
     /// Parses the text of a template file of the template `name`.
@@ -56,10 +57,18 @@ struct TemplateParser {
         case "memory_mb":
             definition.memoryMiB = try number(key, value, 128...65_536)
             if !definition.memoryMiB.isMultiple(of: 2) { throw problem(key, "must be even") }
+        case "isolation":
+            let text = try text(key, value)
+            do {
+                definition.isolation = try IsolationChoice(parsing: text)
+            } catch {
+                throw problem(key, error.message)
+            }
         case "env": definition.env = try environment(key, value)
         case "user":
             definition.user = try userName(key, value)
         case "aliases": definition.aliases = try aliases(key, value)
+        case "images": definition.images = try images(key, value)
         case "files": definition.fileRules = try fileRules(key, value)
         case "services": definition.services = try services(key, value)
         case "rehearsal": definition.rehearsal = try commands(key, value)

@@ -11,5 +11,12 @@ struct TemplateRecord: Sealed, Equatable {
     var root: String
     var kernel: String
     var builtAt: Timestamp
+    /// Of a template that was built out of another one, which has no file in the templates directory: what it is.
+    var derived: Derived?
     var checksum = ""
+
+    struct Derived: Codable, Sendable, Equatable {
+        var derivation: TemplateDerivation
+        var definition: TemplateDefinition
+    }
 }

@@ -13,10 +13,12 @@ public struct FileResource: Codable, Sendable {
     public var gid: UInt32
     public var modifiedAt: Timestamp
     public var target: String?
+    /// Labels that were written with it, where one file is told of.
+    public var labels: [String: String]?
 
     public init(
         type: String, path: String, name: String, size: UInt64, mode: String, uid: UInt32, gid: UInt32,
-        modifiedAt: Timestamp, target: String?
+        modifiedAt: Timestamp, target: String?, labels: [String: String]? = nil
     ) {
         self.type = type
         self.path = path
@@ -27,10 +29,11 @@ public struct FileResource: Codable, Sendable {
         self.gid = gid
         self.modifiedAt = modifiedAt
         self.target = target
+        self.labels = labels
     }
 
     enum CodingKeys: String, CodingKey {
-        case type, path, name, size, mode, uid, gid, target
+        case type, path, name, size, mode, uid, gid, target, labels
         case modifiedAt = "modified_at"
     }
 }

@@ -11,11 +11,14 @@ public struct HostResource: Codable, Sendable {
         /// Why this accelerator, or why the engine is not available.
         public var reason: String
         public var level: IsolationLevel?
+        /// What its sandboxes can do beyond running programs; nil from a server of before engines differed.
+        public var capabilities: [EngineCapability]?
 
         public init(
             name: String, available: Bool, version: String?, accelerator: String?, reason: String,
-            level: IsolationLevel?
+            level: IsolationLevel?, capabilities: [EngineCapability]? = nil
         ) {
+            self.capabilities = capabilities
             self.name = name
             self.available = available
             self.version = version
@@ -25,19 +28,23 @@ public struct HostResource: Codable, Sendable {
         }
     }
 
-    /// What is ready ahead of demand for one (template, cpus, memory).
+    /// What is ready ahead of demand for one (template, cpus, memory, engine).
     public struct Pool: Codable, Sendable {
         public var template: String
         public var cpus: Int
         public var memoryMiB: Int
+        /// nil from a server of before there were several.
+        public var engine: String?
         public var shells: Int
         public var warm: Int
         public var targetShells: Int
         public var targetWarm: Int
 
         public init(
-            template: String, cpus: Int, memoryMiB: Int, shells: Int, warm: Int, targetShells: Int, targetWarm: Int
+            template: String, cpus: Int, memoryMiB: Int, engine: String? = nil, shells: Int, warm: Int,
+            targetShells: Int, targetWarm: Int
         ) {
+            self.engine = engine
             self.template = template
             self.cpus = cpus
             self.memoryMiB = memoryMiB
@@ -48,7 +55,7 @@ public struct HostResource: Codable, Sendable {
         }
 
         enum CodingKeys: String, CodingKey {
-            case template, cpus, shells, warm
+            case template, cpus, engine, shells, warm
             case memoryMiB = "memory_mb"
             case targetShells = "target_shells"
             case targetWarm = "target_warm"

@@ -33,10 +33,47 @@ public struct TemplateResource: Codable, Sendable {
     public var captures: Int
     /// Other names a sandbox of it may be asked for by.
     public var aliases: [String]
+    /// Container images that builders of templates know, and that it stands in for.
+    public var images: [String]
+    /// Of one that was built out of another one.
+    public var derived: Derived?
+
+    /// Of which template it is a build, and what was asked for.
+    public struct Derived: Codable, Sendable, Equatable {
+        /// An id that all builds of one name share.
+        public var template: String
+        public var name: String
+        /// The tags that lead to this build.
+        public var tags: [String]
+        /// What it was built out of.
+        public var parent: String
+        /// Who its programs run as that do not ask otherwise, where its builder has said.
+        public var user: String?
+        /// Where its programs begin that do not ask otherwise, where its builder has said.
+        public var workingDirectory: String?
+
+        public init(
+            template: String, name: String, tags: [String], parent: String, user: String? = nil,
+            workingDirectory: String? = nil
+        ) {
+            self.template = template
+            self.name = name
+            self.tags = tags
+            self.parent = parent
+            self.user = user
+            self.workingDirectory = workingDirectory
+        }
+
+        enum CodingKeys: String, CodingKey {
+            case template, name, tags, parent, user
+            case workingDirectory = "working_directory"
+        }
+    }
 
     public init(
         name: String, description: String, state: String, digest: String?, kernel: String?, sizeBytes: UInt64,
-        builtAt: Timestamp?, cpus: Int, memoryMiB: Int, diskMiB: Int, captures: Int, aliases: [String] = []
+        builtAt: Timestamp?, cpus: Int, memoryMiB: Int, diskMiB: Int, captures: Int, aliases: [String] = [],
+        images: [String] = [], derived: Derived? = nil
     ) {
         self.name = name
         self.description = description
@@ -50,10 +87,12 @@ public struct TemplateResource: Codable, Sendable {
         self.diskMiB = diskMiB
         self.captures = captures
         self.aliases = aliases
+        self.images = images
+        self.derived = derived
     }
 
     enum CodingKeys: String, CodingKey {
-        case name, description, state, digest, kernel, cpus, captures, aliases
+        case name, description, state, digest, kernel, cpus, captures, aliases, images, derived
         case sizeBytes = "size_bytes"
         case builtAt = "built_at"
         case memoryMiB = "memory_mb"

@@ -25,9 +25,4 @@ enum HostFacts {
     }
 
     static var processors: Int { max(1, Int(sysconf(Int32(_SC_NPROCESSORS_ONLN)))) }
-
-    static var kernelRelease: String {
-        let bytes = (try? AtomicFile.read("/proc/sys/kernel/osrelease")) ?? []
-        return String(decoding: bytes.filter { $0 > 32 }, as: UTF8.self)
-    }
 }

@@ -21,9 +21,16 @@ struct FreshCapture: Sendable {
         var file = file
         // The environment is for programs of this sandbox; a snapshot may become somebody else's.
         if kind == .snapshot { file.environment = [] }
-        return SnapshotManifest(
+        var manifest = SnapshotManifest(
             kind: kind, id: id, sandbox: file, report: report, layers: image.layers.count,
             isBetweenFrames: image.isBetweenFrames)
+        // What has all of its memory itself is of an engine that names its files as it likes.
+        if image.memory.isEmpty {
+            func name(_ path: String) -> String { String(path.split(separator: "/").last ?? "") }
+            manifest.names = SnapshotManifest.Names(
+                deviceState: name(image.deviceState), pages: name(image.pages ?? ""), layers: image.layers.map(name))
+        }
+        return manifest
     }
 }
 
@@ -53,7 +60,7 @@ extension Node {
         file.origin.initramfs = kept.origin.initramfs
         var watch = Stopwatch()
         do {
-            let isBetweenFrames = try await hold(machine, options)
+            let isBetweenFrames = try await hold(sandbox, options)
             watch.lap("hold")
             let capturedAt = Timestamp(milliseconds: Clocks.realtimeMilliseconds)
             let made = try await machine.capture(into: staged, resumes: options.resumes)
@@ -107,10 +114,12 @@ extension Node {
     /// Holds a guest's programs.
     ///
     /// - Returns: whether the host's half of the protocol is between two frames.
-    private func hold(_ machine: any Machine, _ options: CaptureOptions) async throws -> Bool {
+    private func hold(_ sandbox: RunningSandbox, _ options: CaptureOptions) async throws -> Bool {
+        let name = sandbox.file.isolation.engine
+        let mustHold = engines.first { $0.name == name }?.holdsPrograms ?? true
         do {
-            let held = try await machine.guest.hold(flush: options.flushes, surveys: options.resumes)
-            guard held.frozen else {
+            let held = try await sandbox.machine.guest.hold(flush: options.flushes, surveys: options.resumes)
+            guard held.frozen || !mustHold else {
                 throw MartletError(.unavailable, "capture: the guest did not hold its programs in time")
             }
             return true
@@ -180,6 +189,7 @@ extension Node {
                 "restore: \(capture.manifest.id): it was captured by engine \(file.isolation.engine), which is not here",
                 details: ["reason": "incompatible"])
         }
+        try await checkStrength(of: engine)
         let hasCard = capture.image.hasNetworkCard
         if hasCard, network == nil {
             throw MartletError(

@@ -20,6 +20,9 @@ extension Node {
         var watch = Stopwatch()
         let (image, wasBaked) = try await preparedImage(for: spec)
         watch.lap(wasBaked ? "bake" : "prepare")
+        for capability in spec.needs.sorted() {
+            try image.engine.require(capability, "create sandbox", spec.id.rawValue)
+        }
         try check(spec.network, hasNetworkCard: image.image.hasNetworkCard)
         let diskMiB = spec.diskMiB ?? image.diskMiB
         guard (image.diskMiB...1_048_576).contains(diskMiB) else {
@@ -27,19 +30,25 @@ extension Node {
                 "disk_mb", "\(diskMiB) is outside \(image.diskMiB)...1048576; the template's disk is the least")
         }
         let grownDisk = diskMiB == image.diskMiB ? nil : diskMiB
+        if grownDisk != nil { try image.engine.require(.diskGrowth, "create sandbox", spec.id.rawValue) }
+        // What was started rather than restored keeps the disk's size it was started with.
+        let grows = image.engine.bakesTemplates
+        var base = image.image
+        if !grows { base.diskBytes = UInt64(diskMiB) << 20 }
         let order = RestoreOrder(
-            sandbox: spec.id, image: image.image, engine: image.engine, template: image, diskMiB: grownDisk,
+            sandbox: spec.id, image: base, engine: image.engine,
+            template: grows || grownDisk == nil ? image : nil, origin: image.origin, diskMiB: grows ? grownDisk : nil,
             network: spec.network,
             thaw: Thaw.forCreate(
                 hostname: spec.hostname, environment: image.origin.environment + spec.environment,
-                user: image.origin.user, diskMiB: grownDisk, network: spec.network))
+                user: image.origin.user, diskMiB: grows ? grownDisk : nil, network: spec.network))
         let (spare, found) = try await handOut(order, &watch)
         let mode: CreateReport.Mode = wasBaked && found == .cold ? .baked : found
         let report = CreateReport(mode: mode, totalMilliseconds: watch.totalMilliseconds, phases: watch.phases)
         let file = SandboxFile(
             id: spec.id.rawValue, template: image.key.template, isolation: await image.engine.isolation(),
             shape: image.key.shape, diskMiB: diskMiB, report: report, generation: 0, hostname: spec.hostname,
-            environment: spec.environment, origin: image.origin, base: image.image)
+            environment: spec.environment, origin: image.origin, base: base)
         let sandbox = try await settle(spare, file, spec.network)
         Metrics.Timer(label: "sandbox_handout_duration_seconds", dimensions: [("mode", mode.rawValue)])
             .recordNanoseconds(Int64(report.totalMilliseconds * 1e6))

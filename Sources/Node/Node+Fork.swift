@@ -54,6 +54,7 @@ extension Node {
 
     private func captureForFork(_ id: SandboxID, _ count: Int) async throws -> FreshCapture {
         guard let sandbox = running[id] else { throw notRunning(id, "fork") }
+        try require(.fork, "fork", sandbox.file)
         expectForks(of: sandbox.imageDigest, count)
         return try await capture(sandbox, CaptureOptions(resumes: true))
     }
@@ -63,7 +64,7 @@ extension Node {
 
     /// Puts what the source has written into a base of its own, when there are many children and much of it.
     private func shared(_ source: ForkImage, by count: Int) async -> ForkImage {
-        guard let pages = source.image.pages, count > 1,
+        guard let pages = source.image.pages, !source.image.memory.isEmpty, count > 1,
             source.report.memoryBytes * UInt64(count) > Node.mergeThreshold
         else { return source }
         do {

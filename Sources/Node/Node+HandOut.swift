@@ -64,12 +64,21 @@ extension Node {
         async let ruled: Void = rule(spare.home, order)
         try await machine.restore(order.image)
         watch.lap("restore")
+        if let origin = order.origin { try await startServices(origin, order.engine, machine) }
         // Programs that were captured go on with the thaw: what they may reach must be decided by then.
         try await ruled
         watch.lap("network")
         try await thaw(machine, order)
         watch.lap("thaw")
         mergeIfDeep(machine, order.image)
+    }
+
+    /// Starts the services of a template in a machine that was not captured with them running.
+    func startServices(
+        _ origin: SandboxOrigin, _ engine: any SandboxEngine, _ machine: any Machine
+    ) async throws {
+        guard let services = origin.services, !services.isEmpty, !engine.bakesTemplates else { return }
+        try await machine.guest.startServices(services, environment: origin.environment)
     }
 
     /// Gives a guest the time, fresh randomness and an identity of its own; throws unless it confirms all of it.
@@ -80,7 +89,7 @@ extension Node {
 
     /// Starts a shell in a home of its own; nothing is left when that fails.
     func startShell(_ image: MachineImage, _ engine: any SandboxEngine) async throws -> SpareMachine {
-        let home = try await makeHome(hasNetworkCard: image.hasNetworkCard)
+        let home = try await makeHome(hasNetworkCard: image.hasNetworkCard, for: engine)
         do {
             let machine = try await engine.startShell(
                 image, in: home.directory, network: machineNetwork(of: home))

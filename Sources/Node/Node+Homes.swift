@@ -6,11 +6,21 @@ import NIOPosix
 import SandboxEngine
 import SandboxModel
 
+extension SandboxEngine {
+    /// The kind of slot its machines need.
+    fileprivate var slotEnd: SlotEnd {
+        switch attachment {
+        case .tap: .tap
+        case .link: .link
+        }
+    }
+}
+
 extension Node {
     /// A new, empty home for one machine; its slot reaches nothing as yet.
-    func makeHome(hasNetworkCard: Bool) async throws -> MachineHome {
+    func makeHome(hasNetworkCard: Bool, for engine: any SandboxEngine) async throws -> MachineHome {
         // Where there is a slot ready this waits for nothing.
-        let slot = hasNetworkCard ? try await requiredNetwork().lease() : nil
+        let slot = hasNetworkCard ? try await requiredNetwork().lease(engine.slotEnd) : nil
         do {
             return MachineHome(directory: try makeMachineDirectory(), slot: slot)
         } catch {
@@ -34,7 +44,10 @@ extension Node {
     /// What a machine's process is started with; nil without a card.
     nonisolated func machineNetwork(of home: MachineHome) async throws -> MachineNetwork? {
         guard let slot = home.slot else { return nil }
-        return MachineNetwork(namespace: slot.namespace, tap: try await slot.openTap())
+        let tap = slot.end == .tap ? try await slot.openTap() : nil
+        return MachineNetwork(namespace: slot.namespace, tap: tap, tapName: NetworkSlot.tapName) {
+            try await slot.join($0)
+        }
     }
 
     /// Ends a machine and gives up its home.

@@ -14,6 +14,7 @@ extension Node {
 
     private func pauseAlone(_ id: SandboxID) async throws -> CaptureReport {
         guard let sandbox = running[id] else { throw notRunning(id, "pause") }
+        try require(.pause, "pause", sandbox.file)
         let fresh = try await capture(
             sandbox, CaptureOptions(resumes: false, flushes: true, toleratesSilence: true))
         var watch = Stopwatch()
@@ -96,6 +97,7 @@ extension Node {
             return info
         }
         guard let sandbox = running[id] else { throw unknown(id) }
+        try require(.reboot, "boot from disk", sandbox.file)
         // Its memory is not wanted, but a capture is what knows the layers of its disk.
         let fresh = try await capture(sandbox, CaptureOptions(resumes: false, flushes: true, toleratesSilence: true))
         do {
@@ -131,7 +133,7 @@ extension Node {
         // A capture of it will be of a machine of today.
         let compatibility = try await engine.compatibility(of: image.shape, hasNetworkCard: hasCard)
         var watch = Stopwatch()
-        let home = try await makeHome(hasNetworkCard: hasCard)
+        let home = try await makeHome(hasNetworkCard: hasCard, for: engine)
         let spare: SpareMachine
         do {
             let boot = BootImage(
@@ -176,6 +178,13 @@ extension Node {
             }
         }
         watch.lap("services")
+    }
+
+    /// Makes sure that a sandbox's engine can do something.
+    ///
+    /// - Throws: `unsupported`, naming the engine and what to choose instead.
+    func require(_ capability: EngineCapability, _ action: String, _ file: SandboxFile) throws(MartletError) {
+        try engines.first { $0.name == file.isolation.engine }?.require(capability, action, file.id)
     }
 
     func notRunning(_ id: SandboxID, _ what: String) -> MartletError {

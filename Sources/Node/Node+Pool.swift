@@ -20,6 +20,8 @@ extension Node {
     func takeShell(_ image: MachineImage) -> SpareMachine? {
         let matching = prepared.first { $0.value.image.digest == image.digest }
         guard let (key, template) = matching, template.image.diskBytes == image.diskBytes else { return nil }
+        // Without baking a shell has begun already, and cannot become what was captured.
+        guard template.engine.bakesTemplates || !image.isCaptured else { return nil }
         while let spare = pools[key]?.shells.popLast() {
             if spare.imageDigest == image.digest, spare.machine.guest.isOpen { return spare }
             retire(spare)
@@ -35,7 +37,9 @@ extension Node {
 
     /// Remembers that sandboxes of a base are forked: who forks once into many does so again.
     func expectForks(of digest: String, _ count: Int) {
-        guard configuration.pool.isEnabled, let key = prepared.first(where: { $0.value.image.digest == digest })?.key
+        guard configuration.pool.isEnabled,
+            let (key, template) = prepared.first(where: { $0.value.image.digest == digest }),
+            template.engine.bakesTemplates
         else { return }
         let now = Clocks.monotonicNanoseconds
         let until = now + configuration.pool.forkMemory.inNanoseconds
@@ -137,6 +141,7 @@ extension Node {
     /// it: under emulation code runs slowly the first time. What this thaw sets, the real one sets again.
     private func warm(_ machine: any Machine, _ image: PreparedImage) async throws {
         try await machine.restore(image.image)
+        try await startServices(image.origin, image.engine, machine)
         try await machine.guest.thaw(
             Thaw.forCreate(
                 hostname: "template-of-martlet-", environment: image.origin.environment, user: image.origin.user,
@@ -155,6 +160,8 @@ extension Node {
                     ])
             }
         }
+        // What was not restored stands still as a whole.
+        guard image.engine.bakesTemplates else { return try await machine.pause() }
         // The first capture of the sandbox should not be slower than the next.
         let held = try await machine.guest.hold(surveys: true)
         // Services wait in the machine for the thaw of who gets it; without any there is nothing to be held.
@@ -180,8 +187,8 @@ extension Node {
         let targets = configuration.pool
         return pools.map { key, pool in
             PoolReport(
-                template: key.template, shape: key.shape, shells: pool.shells.count, warm: pool.warm.count,
-                targetShells: targets.shells, targetWarm: targets.warm)
+                template: key.template, shape: key.shape, engine: key.engine, shells: pool.shells.count,
+                warm: pool.warm.count, targetShells: targets.shells, targetWarm: targets.warm)
         }
     }
 }

@@ -5,17 +5,22 @@ import SandboxEngine
 import SandboxModel
 
 extension Node {
-    /// The template a spec asks for, captured at its size. The first create of a size bakes it; others wait for that.
+    /// The template a spec asks for, at its size and for its engine. The first create of a size bakes it where the engine
+    /// captures; others wait for that.
     ///
     /// - Returns: the image, and whether it had to be baked now.
     func preparedImage(for spec: SandboxSpec) async throws -> (PreparedImage, Bool) {
-        let engine = try await engine(named: spec.isolation)
         let template = try await images.template(named: spec.template)
+        var spec = spec
+        // Whatever the operator prefers for others.
+        if template.isDerived, spec.isolation == .auto { spec.isolation = .microVM }
+        let engine = try await engine(for: spec, template.definition)
+        try checkDisk(of: template, engine)
         let shape = try MachineShape(
             cpus: spec.cpus ?? template.definition.cpus, memoryMiB: spec.memoryMiB ?? template.definition.memoryMiB,
             maxCPUs: max(HostFacts.processors, template.definition.cpus),
             maxMemoryMiB: Int(HostFacts.memory().total >> 20))
-        let key = PreparedImage.Key(template: template.name, shape: shape)
+        let key = PreparedImage.Key(template: template.name, shape: shape, engine: engine.name)
         if let image = prepared[key], image.origin.templateID == template.id { return (image, false) }
         let bakes = BakeMark()
         let image = try await preparing.value(for: key) { [self] in
@@ -25,23 +30,17 @@ extension Node {
         return (image, bakes.isSet)
     }
 
-    private func engine(named name: String) async throws -> any SandboxEngine {
-        if name != "auto" {
-            guard let engine = engines.first(where: { $0.name == name }) else {
-                throw MartletError(
-                    .unsupported, "isolation: \(name): this host has \(engines.map(\.name).joined(separator: ", "))")
-            }
-            return engine
-        }
-        for engine in engines where await engine.inspect().isAvailable { return engine }
-        let reasons = await reasonsForNone()
-        throw MartletError(.unavailable, "create: no engine works on this host: \(reasons)")
-    }
-
-    private func reasonsForNone() async -> String {
-        var reasons: [String] = []
-        for engine in engines { reasons.append(await engine.inspect().reason) }
-        return reasons.joined(separator: "; ")
+    /// A file system that a guest has written is for guests: a machine gets it as a disk, but an engine without machines
+    /// would have this host's kernel read it.
+    ///
+    /// - Throws: `unsupported`.
+    private func checkDisk(of template: TemplateImage, _ engine: any SandboxEngine) throws(MartletError) {
+        guard template.isDerived, !engine.bakesTemplates else { return }
+        throw MartletError(
+            .unsupported,
+            "isolation: \(engine.name) cannot start from a template that was built out of another one: its disk was written "
+                + "by a guest, and this engine would open it on the host. Use 'microvm'",
+            details: ["field": "isolation"])
     }
 
     /// Finds the capture or bakes it.
@@ -51,14 +50,35 @@ extension Node {
     ) async throws -> PreparedImage {
         let definition = template.definition
         let environment = definition.env.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }
+        let initramfs =
+            switch engine.channel {
+            case .port: template.initramfs
+            case .vsock: try await images.vsockInitramfs(of: template)
+            }
         let boot = BootImage(
-            kernel: template.kernel, initramfs: template.initramfs, rootDisk: template.rootDisk, shape: key.shape,
+            kernel: template.kernel, initramfs: initramfs, rootDisk: template.rootDisk, shape: key.shape,
             warmup: definition.warmup, services: definition.services, environment: environment)
-        let hasCard = network != nil
+        let hasCard = network != nil && engine.capabilities.contains(.network)
         let identity = try await engine.identity(for: boot, hasNetworkCard: hasCard)
         let captureKey = CaptureKey(
             templateID: template.id, cpus: key.shape.cpus, memoryMiB: key.shape.memoryMiB, engine: identity.engine,
             engineVersion: identity.version, machineArgumentsDigest: identity.machine)
+        let origin = SandboxOrigin(
+            compatibility: try await engine.compatibility(of: key.shape, hasNetworkCard: hasCard),
+            kernel: template.kernel, initramfs: initramfs, kernelVersion: template.kernelVersion,
+            environment: environment, user: definition.user, templateID: template.id, services: definition.services)
+        func prepared(_ image: MachineImage) -> PreparedImage {
+            PreparedImage(
+                key: key, engine: engine, image: image, diskMiB: definition.diskMiB, origin: origin,
+                rehearsal: definition.rehearsal)
+        }
+        let diskBytes = UInt64(definition.diskMiB) << 20
+        guard engine.bakesTemplates else {
+            return prepared(
+                MachineImage(
+                    digest: captureKey.digest, memory: "", baseDisks: [template.rootDisk], shape: key.shape,
+                    deviceState: "", diskBytes: diskBytes, hasNetworkCard: hasCard))
+        }
         var capture = try await images.capture(for: captureKey)
         if capture == nil {
             bakes.set()
@@ -74,18 +94,10 @@ extension Node {
             }
         }
         guard let capture else { throw MartletError(.internal, "prepare: \(key.template): its capture vanished") }
-        let image = MachineImage(
-            digest: captureKey.digest, memory: capture.memory, baseDisks: [template.rootDisk, capture.disk],
-            shape: key.shape, deviceState: capture.deviceState, diskBytes: UInt64(definition.diskMiB) << 20,
-            hasNetworkCard: hasCard)
-        let origin = SandboxOrigin(
-            compatibility: try await engine.compatibility(of: key.shape, hasNetworkCard: hasCard),
-            kernel: template.kernel,
-            initramfs: template.initramfs, kernelVersion: template.kernelVersion,
-            environment: environment, user: definition.user, templateID: template.id, services: definition.services)
-        return PreparedImage(
-            key: key, engine: engine, image: image, diskMiB: definition.diskMiB, origin: origin,
-            rehearsal: definition.rehearsal)
+        return prepared(
+            MachineImage(
+                digest: captureKey.digest, memory: capture.memory, baseDisks: [template.rootDisk, capture.disk],
+                shape: key.shape, deviceState: capture.deviceState, diskBytes: diskBytes, hasNetworkCard: hasCard))
     }
 
     /// Captures an image in a network of its own that reaches nothing.

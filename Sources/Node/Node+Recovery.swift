@@ -27,6 +27,8 @@ extension Node {
             await Node.removeDirectory(directory)
             logger.info("reclaimed a machine", metadata: ["machine": "\(name)"])
         }
+        let homes = Set(running.values.map(\.home.directory))
+        for engine in engines { await engine.reclaimOthers(than: homes) }
         await network?.recovered()
         await collectCaptures()
     }

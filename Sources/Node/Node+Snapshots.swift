@@ -28,6 +28,7 @@ extension Node {
         }
         if let sleeper = paused[id] { return try await snapshotPaused(sleeper, spec) }
         guard let sandbox = running[id] else { throw unknown(id) }
+        try require(.snapshots, "snapshot", sandbox.file)
         let fresh = try await capture(sandbox, CaptureOptions(resumes: true))
         let info = try Node.snapshotInfo(fresh.manifest(.snapshot, id: spec.id.rawValue))
         let lock = await addEntry(info, fresh)
@@ -126,6 +127,7 @@ extension Node {
     private func rewindAlone(
         _ id: SandboxID, _ target: StoredCapture, _ network: SandboxNetwork
     ) async throws -> NodeSandbox {
+        if let file = running[id]?.file { try require(.snapshots, "rewind", file) }
         guard target.manifest.sandbox.id == id.rawValue else {
             throw MartletError(
                 .failedPrecondition, "rewind: \(id): \(target.manifest.id) is a snapshot of another sandbox")

@@ -9,13 +9,14 @@ extension Node {
         await images.status().map(Node.nodeTemplate)
     }
 
-    private static func nodeTemplate(_ status: TemplateStatus) -> NodeTemplate {
+    static func nodeTemplate(_ status: TemplateStatus) -> NodeTemplate {
         NodeTemplate(
             name: status.name, description: status.description, state: status.state.rawValue, digest: status.id,
             kernel: status.kernelVersion, sizeBytes: UInt64(clamping: status.sizeBytes), builtAt: status.builtAt,
             cpus: status.definition?.cpus ?? 0, memoryMiB: status.definition?.memoryMiB ?? 0,
             diskMiB: status.definition?.diskMiB ?? 0, captures: status.captures,
-            aliases: status.definition?.aliases ?? [])
+            aliases: status.definition?.aliases ?? [], images: status.definition?.images ?? [],
+            derivation: status.derivation)
     }
 
     package func buildTemplate(
@@ -23,6 +24,7 @@ extension Node {
     ) async throws -> NodeTemplate {
         let start = Clocks.monotonicNanoseconds
         let name = try await images.canonicalName(name)
+        let engine = try await firstUsable("build: \(name)")
         let template = try await images.build(named: name, force: force) { step in
             progress(
                 TemplateProgress(
@@ -33,14 +35,7 @@ extension Node {
         let spec = SandboxSpec(id: .random(), template: name, hostname: name)
         forgetPrepared(name)
         let shape = try MachineShape(cpus: template.definition.cpus, memoryMiB: template.definition.memoryMiB)
-        let key = PreparedImage.Key(template: name, shape: shape)
-        var usable: (any SandboxEngine)?
-        for engine in engines where usable == nil {
-            if await engine.inspect().isAvailable { usable = engine }
-        }
-        guard let engine = usable else {
-            throw MartletError(.unavailable, "build: \(name): no engine works on this host: see martlet doctor")
-        }
+        let key = PreparedImage.Key(template: name, shape: shape, engine: engine.name)
         let image = try await preparing.value(for: key) { [self] in
             try await prepare(template, key, engine, BakeMark()) { message in
                 let elapsed = Double(Clocks.monotonicNanoseconds - start) / 1e6
@@ -51,10 +46,23 @@ extension Node {
         }
         prepared[key] = image
         if configuration.pool.isEnabled, configuration.pool.hotTemplates.contains(name) { warmUp(spec.template) }
+        return try await nodeTemplate(named: name)
+    }
+
+    /// What is known of a template that was just made.
+    func nodeTemplate(named name: String) async throws -> NodeTemplate {
         guard let status = await images.status().first(where: { $0.name == name }) else {
             throw MartletError(.internal, "build: \(name): it is built but not listed")
         }
         return Node.nodeTemplate(status)
+    }
+
+    /// - Throws: `unavailable` when none works.
+    func firstUsable(_ doing: String) async throws -> any SandboxEngine {
+        for engine in engines where engine.bakesTemplates {
+            if await engine.inspect().isAvailable { return engine }
+        }
+        throw MartletError(.unavailable, "\(doing): no engine works on this host: see martlet doctor")
     }
 
     /// Drops what is remembered of a template, so that the next use looks at the store.

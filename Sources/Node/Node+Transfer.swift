@@ -10,9 +10,21 @@ extension Node {
     /// Host disk that an import leaves free.
     private static let diskReserve: UInt64 = 512 << 20
 
+    package func checkExport(of id: SnapshotID) async throws {
+        try await withSnapshot(id) { capture in
+            guard capture.manifest.names != nil else { return }
+            // Whoever imports it would have the host's kernel read a file system that came from elsewhere.
+            throw MartletError(
+                .unsupported,
+                "export: \(id): snapshots of engine \(capture.manifest.sandbox.isolation.engine) stay on their host; "
+                    + "make the sandbox with isolation 'microvm' for that")
+        }
+    }
+
     package func exportSnapshot(
         _ id: SnapshotID, to sink: @escaping @Sendable ([UInt8]) async throws -> Void
     ) async throws {
+        try await checkExport(of: id)
         let store = store
         // Links of its own: the snapshot may be removed meanwhile.
         let workplace = try await withSnapshot(id) { capture in
@@ -94,8 +106,8 @@ extension Node {
                 .invalidArgument, "import: this is not a whole export: \(problem)", details: ["field": "body"])
         }
         let (store, host) = (store, ImportedSnapshot(id: id, tree: tree))
-        let engines = engines
-        return try await NIOThreadPool.singleton.runIfActive { try host.keep(in: store, engines: engines.map(\.name)) }
+        let engines = Dictionary(engines.map { ($0.name, $0.diskFormat) }, uniquingKeysWith: { first, _ in first })
+        return try await NIOThreadPool.singleton.runIfActive { try host.keep(in: store, engines: engines) }
     }
 
     private func feed(

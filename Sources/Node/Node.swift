@@ -138,11 +138,11 @@ package actor Node: NodeService, Service {
             found.append(
                 NodeEngine(
                     name: report.name, isAvailable: report.isAvailable, version: report.version,
-                    isolation: report.isolation, reason: report.reason))
+                    isolation: report.isolation, reason: report.reason, capabilities: engine.capabilities))
         }
         let memory = HostFacts.memory()
         return NodeReport(
-            kernel: HostFacts.kernelRelease, cpus: HostFacts.processors, memoryBytes: memory.total,
+            kernel: HostKernel.release, cpus: HostFacts.processors, memoryBytes: memory.total,
             memoryAvailableBytes: memory.available,
             diskAvailableBytes: HostFacts.diskAvailable(at: configuration.directory), sandboxes: running.count,
             maxSandboxes: configuration.maxSandboxes, engines: found, pools: poolReports(),

@@ -1,3 +1,5 @@
+import SandboxModel
+
 /// What the operator sets about one host.
 package struct NodeConfiguration: Sendable {
     /// The node's own directory: machines and what engines keep for themselves.
@@ -5,6 +7,10 @@ package struct NodeConfiguration: Sendable {
     /// Sandboxes at once.
     package var maxSandboxes: Int
     package var pool: PoolConfiguration
+    /// What `auto` means where the template has no preference.
+    package var defaultIsolation = IsolationChoice.microVM
+    /// Sandboxes with a weaker wall are not made; nil makes all.
+    package var minimumIsolation: IsolationLevel?
     /// Whether an orderly shutdown ends the sandboxes; else they go on and the next daemon takes them over.
     package var stopsSandboxesOnShutdown: Bool
 

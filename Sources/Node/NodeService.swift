@@ -13,14 +13,15 @@ package struct SandboxSpec: Sendable {
     /// `NAME=value` pairs every process of the sandbox starts with.
     package var environment: [String]
     package var hostname: String
-    /// `auto` or an engine's name.
-    package var isolation: String
+    package var isolation: IsolationChoice
+    /// What its engine must be able to do.
+    package var needs: Set<EngineCapability>
     package var network: SandboxNetwork
 
     package init(
         id: SandboxID, template: String, cpus: Int? = nil, memoryMiB: Int? = nil, diskMiB: Int? = nil,
-        environment: [String] = [], hostname: String, isolation: String = "auto",
-        network: SandboxNetwork = .closed
+        environment: [String] = [], hostname: String, isolation: IsolationChoice = .auto,
+        needs: Set<EngineCapability> = [], network: SandboxNetwork = .closed
     ) {
         self.id = id
         self.template = template
@@ -30,6 +31,7 @@ package struct SandboxSpec: Sendable {
         self.environment = environment
         self.hostname = hostname
         self.isolation = isolation
+        self.needs = needs
         self.network = network
     }
 }
@@ -116,10 +118,15 @@ package struct NodeTemplate: Sendable {
     package var captures: Int
     /// Other names it may be asked for by.
     package var aliases: [String]
+    /// Container images it stands in for.
+    package var images: [String]
+    /// Of one that was built out of another.
+    package var derivation: TemplateDerivation?
 
     package init(
         name: String, description: String, state: String, digest: String?, kernel: String?, sizeBytes: UInt64,
-        builtAt: Timestamp?, cpus: Int, memoryMiB: Int, diskMiB: Int, captures: Int, aliases: [String] = []
+        builtAt: Timestamp?, cpus: Int, memoryMiB: Int, diskMiB: Int, captures: Int, aliases: [String] = [],
+        images: [String] = [], derivation: TemplateDerivation? = nil
     ) {
         self.name = name
         self.description = description
@@ -133,6 +140,8 @@ package struct NodeTemplate: Sendable {
         self.diskMiB = diskMiB
         self.captures = captures
         self.aliases = aliases
+        self.images = images
+        self.derivation = derivation
     }
 }
 
@@ -140,12 +149,17 @@ package struct NodeTemplate: Sendable {
 package struct PoolReport: Sendable {
     package var template: String
     package var shape: MachineShape
+    package var engine: String
     package var shells: Int
     package var warm: Int
     package var targetShells: Int
     package var targetWarm: Int
 
-    package init(template: String, shape: MachineShape, shells: Int, warm: Int, targetShells: Int, targetWarm: Int) {
+    package init(
+        template: String, shape: MachineShape, engine: String = "qemu", shells: Int, warm: Int, targetShells: Int,
+        targetWarm: Int
+    ) {
+        self.engine = engine
         self.template = template
         self.shape = shape
         self.shells = shells
@@ -162,8 +176,13 @@ package struct NodeEngine: Sendable {
     package var version: String?
     package var isolation: Isolation?
     package var reason: String
+    package var capabilities: Set<EngineCapability>
 
-    package init(name: String, isAvailable: Bool, version: String?, isolation: Isolation?, reason: String) {
+    package init(
+        name: String, isAvailable: Bool, version: String?, isolation: Isolation?, reason: String,
+        capabilities: Set<EngineCapability> = Set(EngineCapability.allCases)
+    ) {
+        self.capabilities = capabilities
         self.name = name
         self.isAvailable = isAvailable
         self.version = version
@@ -214,8 +233,9 @@ package protocol NodeService: Sendable {
     /// Makes a sandbox; returns once its guest has confirmed the thaw. Whatever was begun is undone on failure.
     ///
     /// - Throws: `not_found` (template), `failed_precondition` (template not built or corrupt), `invalid_argument`
-    ///   (size), `resource_exhausted` (limits, disk full), `unsupported` (engine, or a network policy other than none
-    ///   where there is no network), `unavailable`.
+    ///   (size), `resource_exhausted` (limits, disk full), `unsupported` (engine, what it cannot do, or a network policy
+    ///   other than none where there is no network), `permission_denied` (a wall the operator finds too weak),
+    ///   `unavailable`.
     func create(_ spec: SandboxSpec) async throws -> NodeSandbox
 
     /// Ends a sandbox and removes all it held. Returns when nothing is left.
@@ -278,10 +298,15 @@ package protocol NodeService: Sendable {
     /// - Throws: `not_found`.
     func removeSnapshot(_ id: SnapshotID) async throws
 
+    /// Tells whether a snapshot can leave this host, before anything of it is written.
+    ///
+    /// - Throws: `not_found`, `unsupported`.
+    func checkExport(of id: SnapshotID) async throws
+
     /// Writes a snapshot, with all it stands on, as one compressed stream.
     ///
     /// - Parameter sink: given the stream piece by piece; what it throws ends the export.
-    /// - Throws: `not_found`, `failed_precondition` (damaged).
+    /// - Throws: `not_found`, `unsupported`, `failed_precondition` (damaged).
     func exportSnapshot(_ id: SnapshotID, to sink: @escaping @Sendable ([UInt8]) async throws -> Void) async throws
 
     /// Reads what `exportSnapshot` wrote. Nothing is kept of a stream that is not whole.
@@ -317,13 +342,28 @@ package protocol NodeService: Sendable {
     /// Engines, capacity, pools.
     func report() async -> NodeReport
 
-    /// Every template of the templates directory.
+    /// Every template: those of the templates directory, and those built out of others.
     func templates() async throws -> [NodeTemplate]
 
     /// Builds a template and its capture; returns when both are whole.
     func buildTemplate(
         _ name: String, force: Bool, progress: @escaping @Sendable (TemplateProgress) -> Void
     ) async throws -> NodeTemplate
+
+    /// Makes a template of what a sandbox's disk has become, or of another template's disk, and its capture; returns
+    /// when both are whole. Nobody sees it before that, and nothing is left of one that failed.
+    ///
+    /// The sandbox is ended, whatever comes of it.
+    /// - Throws: `not_found`, `conflict` (the name is taken), `failed_precondition` (what is to run in it does not come
+    ///   up), `resource_exhausted` (disk full).
+    func deriveTemplate(
+        _ draft: TemplateDraft, progress: @escaping @Sendable (TemplateProgress) -> Void
+    ) async throws -> NodeTemplate
+
+    /// Replaces what is known of a template that was built out of another: its tags, above all.
+    ///
+    /// - Throws: `not_found`.
+    func setDerivation(_ derivation: TemplateDerivation, of name: String) async throws
 
     /// Removes what was built of a template.
     ///

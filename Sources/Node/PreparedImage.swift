@@ -1,12 +1,14 @@
 import SandboxEngine
 import SandboxModel
 
-/// A template at one size, captured and ready to be restored.
+/// A template at one size for one engine, captured where the engine can, and ready to be made machines of.
 struct PreparedImage: Sendable {
     /// What makes two creates alike: they share captures and pools.
     struct Key: Sendable, Hashable {
         var template: String
         var shape: MachineShape
+        /// The engine's name.
+        var engine: String
     }
 
     var key: Key

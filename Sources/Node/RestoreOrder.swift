@@ -10,6 +10,8 @@ struct RestoreOrder: Sendable {
     var engine: any SandboxEngine
     /// The template, when it goes on from a template's own capture: then a warm guest may serve.
     var template: PreparedImage?
+    /// What it was made from, when it begins rather than goes on: an engine without captures starts its services.
+    var origin: SandboxOrigin?
     /// What the disk is to grow to once it runs.
     var diskMiB: Int?
     var network: SandboxNetwork

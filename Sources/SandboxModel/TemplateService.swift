@@ -25,10 +25,15 @@ package struct TemplateService: Sendable, Hashable, Codable {
     package var readiness: Readiness?
     /// How long it may take to become ready.
     package var readySeconds: Int
+    /// nil in what was written before there were any.
+    private var once: Bool?
+
+    /// Whether it is not started again when it has ended.
+    package var runsOnce: Bool { once ?? false }
 
     package init(
         name: String, command: [String], user: String = "", workingDirectory: String = "", environment: [String] = [],
-        readiness: Readiness? = nil, readySeconds: Int = 60
+        readiness: Readiness? = nil, readySeconds: Int = 60, runsOnce: Bool = false
     ) {
         self.name = name
         self.command = command
@@ -37,6 +42,7 @@ package struct TemplateService: Sendable, Hashable, Codable {
         self.environment = environment
         self.readiness = readiness
         self.readySeconds = readySeconds
+        once = runsOnce ? true : nil
     }
 
     /// All of it as texts, for content addresses.
@@ -49,6 +55,6 @@ package struct TemplateService: Sendable, Hashable, Codable {
             case .command(let words): ["command"] + words
             }
         return [name, user, workingDirectory, "\(readySeconds)", "\(command.count)"] + command
-            + ["\(environment.count)"] + environment + ["\(ready.count)"] + ready
+            + ["\(environment.count)"] + environment + ["\(ready.count)"] + ready + (runsOnce ? ["once"] : [])
     }
 }

@@ -68,7 +68,8 @@ struct DenialTests {
             #expect((1..<200).contains(denied), "\(denied)")
             let sandboxes = fixture.plane.sandboxes
             await Maintenance(
-                configuration: sandboxes.configuration, store: fixture.store, shelf: sandboxes.shelf, logger: .silent
+                configuration: sandboxes.configuration, store: fixture.store, shelf: sandboxes.shelf,
+                builds: fixture.plane.templates.builds, logger: .silent
             ).prune()
             let left = try await fixture.store.events(of: id, after: 0, limit: 1000)
             #expect(left.count { $0.kind == "network_denied" } == 5)

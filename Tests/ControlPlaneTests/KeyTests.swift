@@ -14,7 +14,7 @@ struct KeyTests {
     @Test("The first start makes a key whose text is in the file alone")
     func firstStart() async throws {
         let scratch = try Scratch()
-        let store = try SQLiteStore.open(directory: scratch.path)
+        let store = try await scratch.openStore()
         let keys = try await Keys.load(store: store)
         #expect(try await keys.ensureKeyFile(at: scratch.path + "/key"))
         let text = try file(scratch).trimmingNewline
@@ -34,7 +34,7 @@ struct KeyTests {
     @Test("Later starts keep the key")
     func secondStart() async throws {
         let scratch = try Scratch()
-        let store = try SQLiteStore.open(directory: scratch.path)
+        let store = try await scratch.openStore()
         _ = try await Keys.load(store: store).ensureKeyFile(at: scratch.path + "/key")
         let text = try file(scratch).trimmingNewline
         let keys = try await Keys.load(store: store)
@@ -46,7 +46,7 @@ struct KeyTests {
     @Test("A file that went missing is replaced and its key revoked")
     func lostFile() async throws {
         let scratch = try Scratch()
-        let store = try SQLiteStore.open(directory: scratch.path)
+        let store = try await scratch.openStore()
         let keys = try await Keys.load(store: store)
         _ = try await keys.ensureKeyFile(at: scratch.path + "/key")
         let old = try file(scratch).trimmingNewline
@@ -63,9 +63,9 @@ struct KeyTests {
     @Test("A key in the file that the store does not know is taken in again")
     func freshStore() async throws {
         let (scratch, other) = (try Scratch(), try Scratch())
-        let first = try SQLiteStore.open(directory: scratch.path)
+        let first = try await scratch.openStore()
         _ = try await Keys.load(store: first).ensureKeyFile(at: scratch.path + "/key")
-        let second = try SQLiteStore.open(directory: other.path)
+        let second = try await other.openStore()
         let keys = try await Keys.load(store: second)
         #expect(try await !keys.ensureKeyFile(at: scratch.path + "/key"))
         let text = try file(scratch).trimmingNewline
@@ -75,7 +75,7 @@ struct KeyTests {
     @Test("A file that holds no key is not overwritten")
     func junk() async throws {
         let scratch = try Scratch()
-        let store = try SQLiteStore.open(directory: scratch.path)
+        let store = try await scratch.openStore()
         try AtomicFile.write(Array("hello\n".utf8), to: scratch.path + "/key")
         let error = await #expect(throws: MartletError.self) {
             try await Keys.load(store: store).ensureKeyFile(at: scratch.path + "/key")

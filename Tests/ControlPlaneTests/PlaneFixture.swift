@@ -19,7 +19,7 @@ struct PlaneFixture: Sendable {
         _ body: (PlaneFixture) async throws -> Void
     ) async throws {
         let scratch = try scratch ?? Scratch()
-        let store = try SQLiteStore.open(directory: scratch.path)
+        let store = try await scratch.openStore()
         var configuration = ControlPlaneConfiguration(version: "test")
         configure(&configuration)
         let plane = try await ControlPlane.start(

@@ -55,7 +55,7 @@ struct ReconciliationTests {
         }
         let id = try #require(made.flatMap { SandboxID(rawValue: $0.id) })
         do {
-            let store = try SQLiteStore.open(directory: scratch.path)
+            let store = try await scratch.openStore()
             var record = try #require(try await store.sandboxes().first)
             record.expiresAt = Timestamp(milliseconds: 1)
             try await store.update(record)
@@ -65,6 +65,6 @@ struct ReconciliationTests {
             try? await fixture.waitForEvent(id.rawValue, kind: "expired")
         }
         #expect(node.destroyed.contains(id))
-        #expect(try await SQLiteStore.open(directory: scratch.path).sandboxes().isEmpty)
+        #expect(try await scratch.openStore().sandboxes().isEmpty)
     }
 }

@@ -104,8 +104,8 @@ struct SecretTests {
             #expect(!log.text.contains(secret))
         }
         #expect(answers.contains("API_KEY") && !log.text.isEmpty)
-        var facts = stat()
-        #expect(stat(scratch.path + "/secrets.key", &facts) == 0 && facts.st_mode & 0o777 == 0o600)
+        let facts = try FileManager.default.attributesOfItem(atPath: scratch.path + "/secrets.key")
+        #expect("\(facts[.posixPermissions] ?? "none")" == "\(0o600)")
     }
 
     @Test(
@@ -303,7 +303,7 @@ struct SecretTests {
             }
         }
         do {
-            let store = try SQLiteStore.open(directory: scratch.path)
+            let store = try await scratch.openStore()
             var records = try await store.sandboxes().sorted { $0.id.rawValue < $1.id.rawValue }
             var damaged = try #require(records[1].secrets)
             records[0].secrets = damaged

@@ -19,7 +19,7 @@ struct SnapshotReconciliationTests {
         }
         let id = try #require(made.flatMap { SandboxID(rawValue: $0.id) })
         do {
-            let store = try SQLiteStore.open(directory: scratch.path)
+            let store = try await scratch.openStore()
             var record = try #require(try await store.sandboxes().first)
             record.state = recorded
             // A deadline that is over must not end what was paused when it passed.
@@ -90,7 +90,7 @@ struct SnapshotReconciliationTests {
         }
         // As if the daemon had been killed between ending the sandbox and its checkpoints.
         let recorderID = try #require(SandboxID(rawValue: recorder))
-        try await SQLiteStore.open(directory: scratch.path).remove(recorderID)
+        try await scratch.openStore().remove(recorderID)
         try await PlaneFixture.with(node: node, scratch: scratch) { fixture in
             #expect(fixture.node.snapshotIDs.map(\.rawValue) == [gold])
             let waiting = try fixture.plane.snapshots.get(gold, caller: .local)

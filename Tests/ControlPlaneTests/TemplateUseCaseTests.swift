@@ -8,7 +8,7 @@ import Testing
 struct TemplateUseCaseTests {
     private func follow(_ fixture: PlaneFixture, _ build: TemplateBuild) async throws -> [TemplateBuild] {
         var lines: [TemplateBuild] = []
-        try await fixture.plane.templates.follow(build.id, of: build.template) { lines.append($0) }
+        try await fixture.plane.templates.follow(build.id, of: build.template, caller: .local) { lines.append($0) }
         return lines
     }
 
@@ -17,11 +17,12 @@ struct TemplateUseCaseTests {
         try await PlaneFixture.with { fixture in
             let templates = fixture.plane.templates
             let build = try await templates.build(BuildTemplateRequest(name: "base"), caller: .local)
-            #expect(build.state == "running")
+            // So small a one may be over already.
+            #expect(["running", "succeeded"].contains(build.state))
             let lines = try await follow(fixture, build)
             #expect(lines.map(\.stage).filter { $0 != "queued" } == ["root", "kernel", "capture", "capture"])
             #expect(lines.last?.state == "succeeded")
-            #expect(try templates.build(build.id, of: "base").state == "succeeded")
+            #expect(try templates.build(build.id, of: "base", caller: .local).state == "succeeded")
             // Who comes late gets the same.
             #expect(try await follow(fixture, build).count == lines.count)
             let next = try await templates.build(BuildTemplateRequest(name: "base"), caller: .local)

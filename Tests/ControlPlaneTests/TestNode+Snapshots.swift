@@ -107,6 +107,8 @@ extension TestNode {
         }
     }
 
+    func checkExport(of id: SnapshotID) async throws {}
+
     func exportSnapshot(
         _ id: SnapshotID, to sink: @escaping @Sendable ([UInt8]) async throws -> Void
     ) async throws {
@@ -131,7 +133,7 @@ extension TestNode {
         else { throw MartletError(.invalidArgument, "import: this is no export, or not all of one") }
         let snapshot = NodeSnapshot(
             id: id, sandbox: .random(), template: "base",
-            isolation: Isolation(engine: "test", accelerator: "none", level: .processJail),
+            isolation: Isolation(engine: "test", accelerator: "none", level: .process),
             shape: try MachineShape(cpus: 1, memoryMiB: 256), diskMiB: 2048, report: captureReport())
         state.withLock { $0.snapshots[id] = snapshot }
         return snapshot

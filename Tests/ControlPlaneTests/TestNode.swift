@@ -30,6 +30,11 @@ final class TestNode: NodeService {
         var destroyFailure: MartletError?
         var createGate: (@Sendable () async -> Void)?
         var removedTemplates: [String] = []
+        var derived: [String: NodeTemplate] = [:]
+        var drafts: [TemplateDraft] = []
+        var deriveFailure: MartletError?
+        /// Templates that sandboxes run from.
+        var templatesInUse: Set<String> = []
         var snapshots: [SnapshotID: NodeSnapshot] = [:]
         var snapshotBytes: UInt64 = 4096
         var calls: [Call] = []
@@ -102,12 +107,12 @@ final class TestNode: NodeService {
         let (gate, failure) = state.withLock { ($0.createGate, $0.createFailure) }
         await gate?()
         if let failure { throw failure }
-        guard spec.template == "base" else {
+        guard spec.template == "base" || state.withLock({ $0.derived[spec.template] != nil }) else {
             throw MartletError(.notFound, "template: '\(spec.template)' does not exist")
         }
         let sandbox = NodeSandbox(
             id: spec.id, template: spec.template,
-            isolation: Isolation(engine: "test", accelerator: "none", level: .processJail),
+            isolation: Isolation(engine: "test", accelerator: "none", level: .process),
             shape: try MachineShape(cpus: spec.cpus ?? 1, memoryMiB: spec.memoryMiB ?? 256),
             diskMiB: spec.diskMiB ?? 2048,
             report: CreateReport(mode: .warm, totalMilliseconds: 1, phases: ["thaw": 0.5]), isAdopted: false)
@@ -170,7 +175,7 @@ final class TestNode: NodeService {
             engines: [
                 NodeEngine(
                     name: "test", isAvailable: true, version: "1",
-                    isolation: Isolation(engine: "test", accelerator: "none", level: .processJail), reason: "always"),
+                    isolation: Isolation(engine: "test", accelerator: "none", level: .process), reason: "always"),
                 NodeEngine(
                     name: "firecracker", isAvailable: false, version: nil, isolation: nil, reason: "not installed"),
             ],
@@ -183,8 +188,9 @@ final class TestNode: NodeService {
         ["base", "other"].map { name in
             NodeTemplate(
                 name: name, description: "for tests", state: name == "base" ? "ready" : "absent", digest: nil,
-                kernel: nil, sizeBytes: 1, builtAt: nil, cpus: 1, memoryMiB: 256, diskMiB: 2048, captures: 1)
-        }
+                kernel: nil, sizeBytes: 1, builtAt: nil, cpus: 1, memoryMiB: 256, diskMiB: 2048, captures: 1,
+                aliases: name == "other" ? ["another"] : [])
+        } + state.withLock { Array($0.derived.values) }
     }
 
     func buildTemplate(
@@ -199,7 +205,15 @@ final class TestNode: NodeService {
         return try await templates()[0]
     }
 
-    func removeTemplate(_ name: String) async throws { state.withLock { $0.removedTemplates.append(name) } }
+    func removeTemplate(_ name: String) async throws {
+        try state.withLock { state throws(MartletError) in
+            guard !state.templatesInUse.contains(name) else {
+                throw MartletError(.conflict, "remove: template \(name): it is in use")
+            }
+            state.removedTemplates.append(name)
+            state.derived[name] = nil
+        }
+    }
     var removedTemplates: [String] { state.withLock { $0.removedTemplates } }
 }
 

@@ -49,26 +49,12 @@ struct ValidationTests {
         #expect(error?.details["field"]?.hasPrefix("env") == true)
     }
 
-    @Test("Signals go by name, short name and number")
-    func signals() throws {
-        #expect(try Signals.number("SIGTERM") == 15)
-        #expect(try Signals.number("kill") == 9)
-        #expect(try Signals.number("2") == 2)
-        #expect(try Signals.number("SIGSYS") == 31)
-        #expect(Signals.name(9) == "SIGKILL")
-        #expect(Signals.name(40) == "SIG40")
-        #expect(Signals.name(0) == nil)
-        for bad in ["", "0", "65", "-9", "SIGNOPE", "9; rm -rf /"] {
-            #expect(throws: MartletError.self) { try Signals.number(bad) }
-        }
-    }
-
     @Test("A create request with defaults asks for the base template")
     func createDefaults() throws {
         let plan = try CreatePlan(CreateSandboxRequest(), caller: .local, configuration: .init(version: "test"))
-        #expect(plan.template == "base")
+        #expect(plan.template == TemplateReference(name: "base"))
         #expect(plan.timeoutSeconds == 300)
-        #expect(plan.isolation == "auto")
+        #expect(plan.isolation == .auto)
         let id = SandboxID.random()
         #expect(plan.spec(id: id, network: .init(network: .closed, sealed: nil)).hostname == id.rawValue)
     }

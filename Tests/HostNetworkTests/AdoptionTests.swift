@@ -133,4 +133,29 @@ struct AdoptionTests {
             await network.release(slot)
         }
     }
+
+    /// A daemon that starts while another one is down leaves that one's machines alone, though nobody holds their subnet.
+    @Test func anotherDaemonLeavesMachinesOfOneThatIsDownAlone() async throws {
+        try await NetworkLab.with { lab in
+            let left = try await firstDaemon(lab)
+            defer { end(left.machine) }
+            // Until the first daemon's claim is gone with its memory of the network.
+            let lock = "\(lab.directory)/claims/subnet-10.201.0.0"
+            try await lab.thread.run(.background) { try FileLock.wait(lock) }.release()
+            var other = lab.configuration
+            other.directory = lab.directory + "/other"
+            defer {
+                unlink(other.directory + "/subnet")
+                rmdir(other.directory)
+            }
+            let neighbour = try await lab.open(other)
+            #expect(await neighbour.report().subnet.description == "10.202.0.0/16")
+            await neighbour.recovered()
+            #expect(try await links(lab).contains("mt201-\(left.index)"))
+            let network = try await lab.open()
+            let slot = try await network.adopt(index: left.index, process: left.machine.pid)
+            await network.release(slot)
+            withExtendedLifetime(neighbour) {}
+        }
+    }
 }

@@ -109,7 +109,9 @@ struct BuiltTemplateTests {
                 templateID: image.id, cpus: 1, memoryMiB: 256, engine: "e", engineVersion: "1",
                 machineArgumentsDigest: "m")
             let staged = try await store.stageCapture()
-            for name in StagedCapture.files { try fixture.write(name, to: staged.directory + "/" + name) }
+            for name in StagedCapture.files + ["disk.qcow2"] {
+                try fixture.write(name, to: staged.directory + "/" + name)
+            }
             _ = try await store.commit(staged, key: key, details: [:])
             #expect(await store.status().first?.captures == 1)
             #expect(await store.collectGarbage() == 0)

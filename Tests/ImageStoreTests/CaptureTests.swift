@@ -12,7 +12,7 @@ import Testing
     }
 
     private func fill(_ staged: StagedCapture, _ fixture: StoreFixture, mark: String = "x") throws {
-        for name in StagedCapture.files {
+        for name in StagedCapture.files + ["disk.qcow2"] {
             try fixture.write("\(mark) \(name)", to: staged.directory + "/" + name)
         }
     }

@@ -49,11 +49,14 @@ def in_files(directory, texts):
 
 
 def in_processes(word, texts):
-    """Processes that have a word on their command line, each with a text it has in memory it may write; and how many
-    such processes there are."""
+    """Processes that have something mounted from a place whose path has a word in it, each with a text it has in memory
+    it may write; and how many such processes there are."""
     wanted, found, count = [text.encode() for text in texts], set(), 0
     for pid in filter(str.isdigit, os.listdir("/proc")):
-        if int(pid) == os.getpid() or word.encode() not in pathlib.Path(f"/proc/{pid}/cmdline").read_bytes():
+        try:
+            if int(pid) == os.getpid() or word not in pathlib.Path(f"/proc/{pid}/mountinfo").read_text():
+                continue
+        except OSError:  # it has just ended
             continue
         count += 1
         memory = os.open(f"/proc/{pid}/mem", os.O_RDONLY)

@@ -3,6 +3,7 @@ import Glibc
 import GuestClient
 import GuestProtocol
 import LinuxSystem
+import NIOPosix
 import SandboxModel
 import Testing
 
@@ -176,7 +177,17 @@ import Testing
 extension NodeFixture {
     /// Emulators that live in a node's directory, whoever started them.
     static func emulators(in directory: String) async -> [ProcessHandle] {
-        await ProcessScan.processes(withArgumentContaining: "\(directory)/machines/").filter { !$0.hasEnded }
+        // Known by what is mounted in their jails; mounts are told of by the path in their file system.
+        let place = "/\(URL(fileURLWithPath: directory).lastPathComponent)/machines/"
+        let found = try? await NIOThreadPool.singleton.runIfActive { () -> [ProcessHandle] in
+            try FileManager.default.contentsOfDirectory(atPath: "/proc").compactMap { Int32($0) }.compactMap { pid in
+                guard let mounts = try? AtomicFile.read("/proc/\(pid)/mountinfo", limit: 1 << 20),
+                    String(decoding: mounts, as: UTF8.self).contains(place)
+                else { return nil }
+                return try? ProcessHandle.open(pid: pid)
+            }
+        }
+        return (found ?? []).filter { !$0.hasEnded }
     }
 
     /// Makes the kernel forget the contents of all files below a directory that are on the storage.

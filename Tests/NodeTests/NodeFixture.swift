@@ -34,7 +34,10 @@ struct NodeFixture {
 
     static func makeEngine(in directory: String) -> QEMUEngine {
         QEMUEngine(
-            configuration: .init(directory: "\(directory)/qemu"), logger: logger,
+            configuration: .init(
+                directory: "\(directory)/qemu",
+                jail: .init(jailer: "\(repository)/libexec/martlet-jailer", dataDirectory: directory)),
+            logger: logger,
             group: NIOSingletons.posixEventLoopGroup)
     }
 
@@ -46,10 +49,10 @@ struct NodeFixture {
 
     static func makeNode(
         in directory: String, pool: PoolConfiguration, maxSandboxes: Int = 16, stopsSandboxes: Bool = true,
-        network: HostNetwork? = nil
+        network: HostNetwork? = nil, images: String? = nil
     ) throws -> Node {
         let images = try ImageStore(
-            directory: imagesDirectory, templatesDirectory: "\(repository)/templates",
+            directory: images ?? imagesDirectory, templatesDirectory: "\(repository)/templates",
             guestAgent: "\(repository)/libexec/martlet-guest", logger: logger)
         try FileManager.default.createDirectory(atPath: "\(directory)/qemu", withIntermediateDirectories: true)
         return try Node(
@@ -83,6 +86,7 @@ struct NodeFixture {
         }
         let machines = (try? FileManager.default.contentsOfDirectory(atPath: "\(directory)/machines")) ?? []
         for machine in machines { await makeEngine(in: directory).reclaim("\(directory)/machines/\(machine)") }
+        await makeEngine(in: directory).reclaimOthers(than: [])
         try? FileManager.default.removeItem(atPath: directory)
         try outcome.get()
         #expect(machines.isEmpty, "machine directories were left behind")
@@ -93,11 +97,12 @@ struct NodeFixture {
     /// - Parameter stopsSandboxes: false leaves them running for the next node, as when a daemon is ended.
     static func live(
         in directory: String, pool: PoolConfiguration = PoolConfiguration(isEnabled: false), maxSandboxes: Int = 16,
-        stopsSandboxes: Bool = true, network: HostNetwork? = nil,
+        stopsSandboxes: Bool = true, network: HostNetwork? = nil, images: String? = nil,
         _ body: @escaping @Sendable (NodeFixture) async throws -> Void
     ) async throws {
         let node = try makeNode(
-            in: directory, pool: pool, maxSandboxes: maxSandboxes, stopsSandboxes: stopsSandboxes, network: network)
+            in: directory, pool: pool, maxSandboxes: maxSandboxes, stopsSandboxes: stopsSandboxes, network: network,
+            images: images)
         let services: [any Service] = (network.map { [$0] } ?? []) + [node]
         let group = ServiceGroup(services: services, logger: Logger(label: "test"))
         try await withThrowingTaskGroup(of: Void.self) { tasks in

@@ -50,18 +50,36 @@ package struct AccessTokens: Sendable {
 
     /// The token of a sandbox.
     package func token(_ purpose: Purpose, of id: SandboxID) -> String {
-        let code = HMAC<SHA256>.authenticationCode(for: AccessTokens.text(purpose, id), using: key)
-        return code.reduce(into: "") { text, byte in
-            let digits = String(byte, radix: 16)
-            text += byte < 16 ? "0" + digits : digits
-        }
+        AccessTokens.hexadecimal(HMAC<SHA256>.authenticationCode(for: AccessTokens.text(purpose, id), using: key))
     }
 
     /// Whether a token is the sandbox's; takes the same time whatever was presented.
     package func isValid(_ token: String, _ purpose: Purpose, of id: SandboxID) -> Bool {
-        let (left, right) = (Array(token.utf8), Array(self.token(purpose, of: id).utf8))
+        AccessTokens.isEqual(token, self.token(purpose, of: id))
+    }
+
+    /// A token with which one archive may be sent for builds of one template, up to a moment.
+    package func uploadToken(template: String, hash: String, expires: Timestamp) -> String {
+        let text = "martlet template upload\0\(template)\0\(hash)\0\(expires.milliseconds)"
+        return AccessTokens.hexadecimal(HMAC<SHA256>.authenticationCode(for: Data(text.utf8), using: key))
+    }
+
+    /// Whether `uploadToken` has made a token, and its time is not over; takes the same time whatever was presented.
+    package func isValid(_ token: String, template: String, hash: String, expires: Timestamp) -> Bool {
+        AccessTokens.isEqual(token, uploadToken(template: template, hash: hash, expires: expires)) && .now < expires
+    }
+
+    private static func isEqual(_ left: String, _ right: String) -> Bool {
+        let (left, right) = (Array(left.utf8), Array(right.utf8))
         guard left.count == right.count else { return false }
         return zip(left, right).reduce(UInt8(0)) { $0 | ($1.0 ^ $1.1) } == 0
+    }
+
+    private static func hexadecimal(_ code: HMAC<SHA256>.MAC) -> String {
+        code.reduce(into: "") { text, byte in
+            let digits = String(byte, radix: 16)
+            text += byte < 16 ? "0" + digits : digits
+        }
     }
 
     private static func text(_ purpose: Purpose, _ id: SandboxID) -> Data {

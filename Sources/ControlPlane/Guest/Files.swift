@@ -23,12 +23,13 @@ package struct Files: Sendable {
     /// - Parameters:
     ///   - mode: octal text; nil keeps the replaced file's, else 0644.
     ///   - owner: `user` or `user:group`; nil keeps the replaced file's, else root.
+    ///   - labels: kept with the file as extended attributes, instead of those of the replaced one.
     package func write(
-        _ sandbox: String, path: String, mode: String?, owner: String?, caller: Caller
+        _ sandbox: String, path: String, mode: String?, owner: String?, labels: [String: String] = [:], caller: Caller
     ) async throws -> GuestFileWriter {
         let request = WriteFile(
             path: try GuestPath.checked(path), mode: try mode.map { text throws(MartletError) in try Files.mode(text) },
-            owner: try CommandCheck.userName(owner ?? "", field: "owner"))
+            owner: try CommandCheck.userName(owner ?? "", field: "owner"), labels: try FileLabelCheck.pairs(labels))
         guard request.path != "/" else { throw MartletError.invalid("path", "is a directory") }
         let (_, guest) = try await sandboxes.guest(of: sandbox, caller: caller)
         return guest.writeFile(request)
@@ -56,6 +57,17 @@ package struct Files: Sendable {
         return try await guest.list(ListDirectory(path: path, depth: UInt32(depth)), limit: limit).map {
             FileResource($0, path: GuestPath.join(path, $0.path))
         }
+    }
+
+    /// The labels of a directory's entries down to `depth`, by whole path; of those that have any.
+    package func labels(
+        _ sandbox: String, path: String, depth: Int, caller: Caller
+    ) async throws -> [String: [String: String]] {
+        let path = try GuestPath.checked(path)
+        let (_, guest) = try await sandboxes.guest(of: sandbox, caller: caller)
+        let found = try await guest.labels(ListDirectory(path: path, depth: UInt32(clamping: depth)))
+        return Dictionary(
+            found.map { (GuestPath.join(path, $0.key), FileLabelCheck.labels($0.value)) }, uniquingKeysWith: { $1 })
     }
 
     /// Makes a directory.
@@ -156,6 +168,7 @@ extension FileResource {
             type: type, path: path, name: name, size: info.size,
             mode: String(repeating: "0", count: max(0, 4 - octal.count)) + octal, uid: info.uid, gid: info.gid,
             modifiedAt: Timestamp(milliseconds: info.modifiedMilliseconds.bounded),
-            target: info.target.isEmpty ? nil : info.target)
+            target: info.target.isEmpty ? nil : info.target,
+            labels: info.labels.isEmpty ? nil : FileLabelCheck.labels(info.labels))
     }
 }

@@ -19,7 +19,7 @@ extension ProcessExitResource {
     /// How the guest tells that a process ended.
     package init(_ exit: ProcessExit) {
         self.init(
-            exitCode: exit.code, signal: Signals.name(exit.signal), timedOut: exit.timedOut,
+            exitCode: exit.code, signal: LinuxSignal(number: exit.signal)?.name, timedOut: exit.timedOut,
             durationMilliseconds: Double(exit.wallMicroseconds) / 1000,
             cpuMilliseconds: (Double(exit.userMicroseconds) + Double(exit.systemMicroseconds)) / 1000,
             maxResidentBytes: exit.maxResidentBytes, outputBytes: exit.outputBytes)

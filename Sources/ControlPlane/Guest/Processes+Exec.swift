@@ -86,7 +86,8 @@ extension ExecResult {
         let (output, outputBase64) = ExecResult.textOrBase64(outcome.standardOutput)
         let (errors, errorsBase64) = ExecResult.textOrBase64(outcome.standardError)
         self.init(
-            exitCode: outcome.exit.code, signal: Signals.name(outcome.exit.signal), stdout: output, stderr: errors,
+            exitCode: outcome.exit.code, signal: LinuxSignal(number: outcome.exit.signal)?.name, stdout: output,
+            stderr: errors,
             stdoutBase64: outputBase64, stderrBase64: errorsBase64, timedOut: outcome.exit.timedOut,
             truncated: outcome.truncated, durationMilliseconds: duration,
             guestMilliseconds: Double(outcome.exit.wallMicroseconds) / 1000)

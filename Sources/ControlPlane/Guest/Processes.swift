@@ -103,9 +103,12 @@ package struct Processes: Sendable {
 
     /// Signals a process's whole group.
     package func signal(_ sandbox: String, pid: Int32, _ request: SignalRequest, caller: Caller) async throws {
-        let number = try Signals.number(request.signal)
+        guard let signal = LinuxSignal(request.signal) else {
+            throw MartletError.invalid(
+                "signal", "'\(request.signal.printable)' is no signal: a name such as SIGTERM, or 1-64")
+        }
         let (_, guest) = try await sandboxes.guest(of: sandbox, caller: caller)
-        try await guest.signal(pid, number)
+        try await guest.signal(pid, signal.number)
     }
 
     /// Changes the size of a process's terminal.

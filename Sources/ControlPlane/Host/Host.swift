@@ -58,14 +58,15 @@ extension HostResource.Engine {
     fileprivate init(_ engine: NodeEngine) {
         self.init(
             name: engine.name, available: engine.isAvailable, version: engine.version,
-            accelerator: engine.isolation?.accelerator, reason: engine.reason, level: engine.isolation?.level)
+            accelerator: engine.isolation?.accelerator, reason: engine.reason, level: engine.isolation?.level,
+            capabilities: engine.capabilities.sorted())
     }
 }
 
 extension HostResource.Pool {
     fileprivate init(_ pool: PoolReport) {
         self.init(
-            template: pool.template, cpus: pool.shape.cpus, memoryMiB: pool.shape.memoryMiB, shells: pool.shells,
-            warm: pool.warm, targetShells: pool.targetShells, targetWarm: pool.targetWarm)
+            template: pool.template, cpus: pool.shape.cpus, memoryMiB: pool.shape.memoryMiB, engine: pool.engine,
+            shells: pool.shells, warm: pool.warm, targetShells: pool.targetShells, targetWarm: pool.targetWarm)
     }
 }

@@ -6,7 +6,7 @@ import SandboxModel
 /// A create request that was checked: everything in it is well-formed and within its bounds.
 struct CreatePlan: Sendable {
     /// nil: the snapshot's.
-    var template: String?
+    var template: TemplateReference?
     var name: String?
     var timeoutSeconds: Int
     var cpus: Int?
@@ -14,7 +14,7 @@ struct CreatePlan: Sendable {
     var diskMiB: Int?
     var environment: [String]
     var metadata: [String: String]
-    var isolation: String
+    var isolation: IsolationChoice
     /// The id or name of the snapshot to go on from.
     var fromSnapshot: String?
     var inheritsEnvironment: Bool
@@ -33,7 +33,7 @@ struct CreatePlan: Sendable {
         fromSnapshot = request.fromSnapshot
         let template = request.template ?? (fromSnapshot == nil ? "base" : nil)
         self.template = try template.map { text throws(MartletError) in
-            try SandboxName.parse(text, field: "template").rawValue
+            try TemplateReference.parse(text, field: "template")
         }
         guard request.inheritEnv == nil || fromSnapshot != nil else {
             throw .invalid("inherit_env", "is for sandboxes made from_snapshot only")
@@ -60,7 +60,7 @@ struct CreatePlan: Sendable {
         }
         environment = try EnvironmentCheck.pairs(request.env ?? [:], field: "env")
         metadata = try MetadataCheck.checked(request.metadata ?? [:])
-        isolation = try CreatePlan.isolation(request.isolation ?? "auto")
+        isolation = try IsolationChoice(parsing: request.isolation ?? "auto")
         network = try NetworkPlan(
             policy: request.network, secrets: request.secrets, env: request.env, caller: caller,
             configuration: configuration)
@@ -74,13 +74,6 @@ struct CreatePlan: Sendable {
         return seconds
     }
 
-    private static func isolation(_ text: String) throws(MartletError) -> String {
-        guard SandboxName(rawValue: text) != nil else {
-            throw .invalid("isolation", "must be 'auto' or the name of an engine")
-        }
-        return text
-    }
-
     /// Checks that what was asked for beside a snapshot is what the snapshot has.
     ///
     /// - Throws: `invalid_argument` naming the field.
@@ -89,11 +82,11 @@ struct CreatePlan: Sendable {
             guard let wanted, wanted != has else { return }
             throw .invalid(field, "is \(wanted), but the snapshot's is \(has); leave it out")
         }
-        try check("template", template, snapshot.template)
+        try check("template", template?.description, snapshot.template)
         try check("cpus", cpus, snapshot.cpus)
         try check("memory_mb", memoryMiB, snapshot.memoryMiB)
         try check("disk_mb", diskMiB, snapshot.diskMiB)
-        try check("isolation", isolation == "auto" ? nil : isolation, snapshot.isolation.engine)
+        try check("isolation", isolation == .auto ? nil : isolation, .engine(snapshot.isolation.engine))
     }
 
     /// What the node is asked for when it goes on from a snapshot.
@@ -103,11 +96,19 @@ struct CreatePlan: Sendable {
             inheritsEnvironment: inheritsEnvironment, network: network.network)
     }
 
+    /// What its engine must be able to do for what was asked.
+    private var needs: Set<EngineCapability> {
+        var needs: Set<EngineCapability> = []
+        if onTimeout == .pause { needs.insert(.pause) }
+        if isRecorded { needs.insert(.snapshots) }
+        return needs
+    }
+
     /// What the node is asked for.
     func spec(id: SandboxID, network: Networks.Prepared) -> SandboxSpec {
         SandboxSpec(
-            id: id, template: template ?? "base", cpus: cpus, memoryMiB: memoryMiB, diskMiB: diskMiB,
-            environment: environment, hostname: name ?? id.rawValue, isolation: isolation,
+            id: id, template: template?.description ?? "base", cpus: cpus, memoryMiB: memoryMiB, diskMiB: diskMiB,
+            environment: environment, hostname: name ?? id.rawValue, isolation: isolation, needs: needs,
             network: network.network)
     }
 }

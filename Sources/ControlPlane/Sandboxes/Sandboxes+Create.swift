@@ -20,6 +20,9 @@ extension Sandboxes {
         var stopwatch = Stopwatch()
         var plan = try CreatePlan(request, caller: caller, configuration: configuration)
         plan.dialect = dialect
+        if let template = plan.template, let own = try templates.find(template, caller: caller) {
+            plan.template = TemplateReference(name: own.name)
+        }
         try await checkIsolation(plan.isolation)
         guard let idempotencyKey else {
             return SandboxResource(try await begin(plan, idempotency: nil, caller: caller, stopwatch: &stopwatch))
@@ -132,11 +135,11 @@ extension Sandboxes {
     }
 
     /// An engine that is not there is told before anything is begun.
-    private func checkIsolation(_ isolation: String) async throws {
-        guard isolation != "auto" else { return }
+    private func checkIsolation(_ isolation: IsolationChoice) async throws {
+        guard case .engine(let isolation) = isolation else { return }
         let engines = await node.report().engines
         guard let engine = engines.first(where: { $0.name == isolation }) else {
-            let known = (["auto"] + engines.map(\.name)).joined(separator: ", ")
+            let known = (["auto"] + engines.map { IsolationChoice.usualName(of: $0.name) }).joined(separator: ", ")
             throw MartletError(
                 .unsupported, "create sandbox: isolation: there is no engine '\(isolation)'; known: \(known)",
                 details: ["field": "isolation"])

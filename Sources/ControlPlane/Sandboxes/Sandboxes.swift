@@ -17,6 +17,7 @@ package final class Sandboxes: Sendable {
     let gate: IdempotencyGate
     let shelf: SnapshotShelf
     let networks: Networks
+    let templates: TemplateIndex
     let denials: Denials
     let traffic: Traffic
     /// One step at a time per sandbox: pauses, resumes, captures, forks, rewinds, its end.
@@ -33,7 +34,7 @@ package final class Sandboxes: Sendable {
 
     init(
         configuration: ControlPlaneConfiguration, store: any DurableStore, node: any NodeService, index: SandboxIndex,
-        shelf: SnapshotShelf, networks: Networks, events: Events, logger: Logger
+        shelf: SnapshotShelf, networks: Networks, templates: TemplateIndex, events: Events, logger: Logger
     ) {
         self.configuration = configuration
         self.store = store
@@ -44,6 +45,7 @@ package final class Sandboxes: Sendable {
         self.logger = logger
         gate = IdempotencyGate(store: store)
         self.networks = networks
+        self.templates = templates
         denials = Denials(events: events)
         traffic = Traffic(index: index) { id in try? await node.networkCounters(of: id) }
     }
@@ -68,6 +70,19 @@ package final class Sandboxes: Sendable {
             .notFound, "sandbox: '\(idOrName.printable)' does not exist", details: ["sandbox": idOrName.printable])
     }
 
+    /// Makes sure that a sandbox's engine can do something.
+    ///
+    /// - Throws: `unsupported`, naming the engine and what to choose instead.
+    private func require(
+        _ capability: EngineCapability, _ action: String, _ record: SandboxRecord
+    ) async throws {
+        let engines = await node.report().engines
+        guard let engine = engines.first(where: { $0.name == record.isolation.engine }) else { return }
+        guard engine.capabilities.contains(capability) else {
+            throw MartletError.unsupported(capability, action, record.id.rawValue, engine: engine.name)
+        }
+    }
+
     /// Changes time-out (counted from now, or from when it is resumed), what becomes of it then, and labels (replaced as
     /// a whole).
     ///
@@ -75,7 +90,9 @@ package final class Sandboxes: Sendable {
     package func update(
         _ idOrName: String, _ request: UpdateSandboxRequest, caller: Caller
     ) async throws -> SandboxResource {
-        let id = try find(idOrName, caller: caller).id
+        let found = try find(idOrName, caller: caller)
+        let id = found.id
+        if request.onTimeout == .pause { try await require(.pause, "update sandbox", found) }
         let metadata = try request.metadata.map { value throws(MartletError) in try MetadataCheck.checked(value) }
         let timeout = try request.timeoutSeconds.map { value throws(MartletError) in
             try CreatePlan.timeout(value, configuration: configuration)

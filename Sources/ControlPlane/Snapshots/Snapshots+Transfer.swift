@@ -17,10 +17,15 @@ extension Snapshots {
 
     /// Tells whether a snapshot can be exported before the first byte is.
     ///
-    /// - Throws: `not_found`, `failed_precondition` while it is being deleted.
+    /// - Throws: `not_found`, `failed_precondition` while it is being deleted, `unsupported` where its engine's stay on
+    ///   their host.
     package func exportable(_ idOrName: String, caller: Caller) async throws -> SnapshotResource {
         let id = try shelf.find(idOrName, caller: caller).id
-        return resource(try await shelf.holding(id) { $0 }, caller: caller)
+        let record = try await shelf.holding(id) { record in
+            try await node.checkExport(of: id)
+            return record
+        }
+        return resource(record, caller: caller)
     }
 
     /// Takes in a snapshot that was exported here or on another machine.

@@ -2,33 +2,41 @@ import Logging
 import MartletAPI
 import Node
 import SandboxModel
-import Synchronization
 
 /// Templates and their builds. A build belongs to the control plane, not to the request that asked for it.
 package final class Templates: Sendable {
-    /// Builds remembered after their end.
-    private static let remembered = 50
-
     private let node: any NodeService
     private let logger: Logger
+    private let index: TemplateIndex
+    private let logs: TemplateBuildLogs
+    /// Templates that clients build out of others.
+    package let builds: TemplateBuilds
     private let queue = BoundedChannel<TemplateBuildLog>(capacity: 64)
-    private let builds = Mutex<[TemplateBuildLog]>([])
 
-    init(node: any NodeService, logger: Logger) {
+    init(node: any NodeService, index: TemplateIndex, files: BuildFiles, maxTemplatesPerKey: Int, logger: Logger) {
         self.node = node
+        self.index = index
         self.logger = logger
+        logs = TemplateBuildLogs()
+        builds = TemplateBuilds(
+            node: node, index: index, files: files, logs: logs, maxTemplates: maxTemplatesPerKey, logger: logger)
     }
 
-    /// Every template there is a definition of.
-    package func list() async throws -> [TemplateResource] {
-        try await node.templates().map(TemplateResource.init)
+    /// Every template there is a definition of, and those that were built out of others and are the caller's.
+    package func list(caller: Caller) async throws -> [TemplateResource] {
+        try await node.templates().filter(caller.mayUse).map(TemplateResource.init)
     }
 
-    /// One template.
+    /// One template, by its name, an alias, or, of one that was built out of another, its id, with a tag if need be.
     ///
     /// - Throws: `not_found`.
-    package func get(_ name: String) async throws -> TemplateResource {
-        let templates = try await node.templates()
+    package func get(_ name: String, caller: Caller) async throws -> TemplateResource {
+        if let reference = try? TemplateReference.parse(name, field: "template"),
+            let own = try index.find(reference, caller: caller)
+        {
+            return TemplateResource(own)
+        }
+        let templates = try await node.templates().filter { $0.derivation == nil }
         let named = templates.first { $0.name == name } ?? templates.first { $0.aliases.contains(name) }
         guard let template = named else {
             throw MartletError(.notFound, "template: '\(name.printable)' does not exist")
@@ -36,25 +44,23 @@ package final class Templates: Sendable {
         return TemplateResource(template)
     }
 
+    /// The host's template that stands in for a container image; nil when none does.
+    package func standIn(for image: String) async throws -> TemplateResource? {
+        try await node.templates().first { $0.derivation == nil && $0.images.contains(image) }.map(
+            TemplateResource.init)
+    }
+
     /// Asks for a build; while one of the same template is under way, that one is the answer.
     ///
     /// - Throws: `invalid_argument`, `not_found`, `permission_denied`, `resource_exhausted`.
     package func build(_ request: BuildTemplateRequest, caller: Caller) async throws -> TemplateBuild {
         try Templates.checkAdmin(caller)
-        let name = try await get(SandboxName.parse(request.name, field: "name").rawValue).name
-        let (log, isNew) = builds.withLock { builds in
-            if let log = builds.first(where: { $0.template == name && !$0.isOver }) { return (log, false) }
-            let log = TemplateBuildLog(template: name, force: request.force ?? false)
-            builds.append(log)
-            return (log, true)
-        }
-        if isNew {
-            guard queue.offer(log) else {
-                let error = MartletError(.resourceExhausted, "build template: too many builds wait")
-                log.end(error)
-                throw error
-            }
-            forgetOldest()
+        let name = try await get(SandboxName.parse(request.name, field: "name").rawValue, caller: caller).name
+        let (log, isNew) = logs.underWay(name, force: request.force ?? false)
+        if isNew, !queue.offer(log) {
+            let error = MartletError(.resourceExhausted, "build template: too many builds wait")
+            log.end(error)
+            throw error
         }
         return log.current
     }
@@ -62,30 +68,44 @@ package final class Templates: Sendable {
     /// One build, of those the daemon remembers since its start.
     ///
     /// - Throws: `not_found`.
-    package func build(_ id: String, of template: String) throws(MartletError) -> TemplateBuild {
-        try log(id, of: template).current
+    package func build(_ id: String, of template: String, caller: Caller) throws(MartletError) -> TemplateBuild {
+        try logs.find(id, of: template, caller: caller).current
+    }
+
+    /// Lines of what a build has told, from a place on, with how it stands now.
+    ///
+    /// - Throws: `not_found`.
+    package func lines(
+        of build: String, from offset: Int, limit: Int, caller: Caller
+    ) throws(MartletError) -> TemplateBuildLines {
+        let log = try logs.find(build, caller: caller)
+        // First how it stands: of one that is over no line is missed by who asks until there are none.
+        let now = log.current
+        return TemplateBuildLines(now: now, lines: log.lines(from: offset, limit: limit))
     }
 
     /// What a build tells: everything so far, then what comes, until it is over.
     package func follow(
-        _ id: String, of template: String, to body: (TemplateBuild) async throws -> Void
+        _ id: String, of template: String, caller: Caller, to body: (TemplateBuild) async throws -> Void
     ) async throws {
-        try await log(id, of: template).follow(body)
+        try await logs.find(id, of: template, caller: caller).follow(body)
     }
 
-    /// Removes what was built of a template.
+    /// Removes what was built of a template: of the host's own, its definition stays; of one that was built out of another,
+    /// all its builds, or the one whose id is given.
     ///
     /// - Throws: `not_found`, `permission_denied`, `conflict` while a sandbox uses it.
     package func remove(_ name: String, caller: Caller) async throws {
-        try Templates.checkAdmin(caller)
-        try await node.removeTemplate(get(name).name)
-    }
-
-    private func log(_ id: String, of template: String) throws(MartletError) -> TemplateBuildLog {
-        guard let log = builds.withLock({ $0.first { $0.id == id && $0.template == template } }) else {
-            throw MartletError(.notFound, "template build: '\(id.printable)' is not known; a restart forgets builds")
+        if let reference = try? TemplateReference.parse(name, field: "template"),
+            let own = try index.find(reference, caller: caller)
+        {
+            let isOne = own.name == name || reference.tag != nil
+            let template = own.derivation?.template ?? name
+            for build in isOne ? [own] : index.family(template, caller: caller) { try await builds.drop(build) }
+            return
         }
-        return log
+        try Templates.checkAdmin(caller)
+        try await node.removeTemplate(get(name, caller: caller).name)
     }
 
     private static func checkAdmin(_ caller: Caller) throws(MartletError) {
@@ -94,20 +114,17 @@ package final class Templates: Sendable {
         }
     }
 
-    private func forgetOldest() {
-        builds.withLock { builds in
-            while builds.count > Templates.remembered, let index = builds.firstIndex(where: \.isOver) {
-                builds.remove(at: index)
+    /// Builds what is asked for until cancelled: the host's own templates one after another, others beside them.
+    func run() async {
+        await withDiscardingTaskGroup { group in
+            group.addTask { await self.builds.run() }
+            group.addTask {
+                while let batch = try? await self.queue.nextBatch() {
+                    for log in batch { await self.run(log) }
+                }
             }
         }
-    }
-
-    /// Builds what is asked for, one after another, until cancelled.
-    func run() async {
-        while let batch = try? await queue.nextBatch() {
-            for log in batch { await run(log) }
-        }
-        for log in builds.withLock({ $0 }) where !log.isOver {
+        for log in logs.open {
             log.end(MartletError(.unavailable, "build template: \(log.template): the daemon is ending"))
         }
     }
@@ -134,6 +151,12 @@ extension TemplateResource {
         self.init(
             name: template.name, description: template.description, state: template.state, digest: template.digest,
             kernel: template.kernel, sizeBytes: template.sizeBytes, builtAt: template.builtAt, cpus: template.cpus,
-            memoryMiB: template.memoryMiB, diskMiB: template.diskMiB, captures: template.captures)
+            memoryMiB: template.memoryMiB, diskMiB: template.diskMiB, captures: template.captures,
+            aliases: template.aliases, images: template.images,
+            derived: template.derivation.map { derivation in
+                Derived(
+                    template: derivation.template, name: derivation.name, tags: derivation.tags.keys.sorted(),
+                    parent: derivation.parent, user: derivation.user, workingDirectory: derivation.workingDirectory)
+            })
     }
 }

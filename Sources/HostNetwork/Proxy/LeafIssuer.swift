@@ -53,6 +53,7 @@ final class LeafIssuer: Sendable {
             privateKey: .privateKey(try NIOSSLPrivateKey(bytes: Array(key.derRepresentation), format: .der)))
         configuration.minimumTLSVersion = .tlsv12
         configuration.applicationProtocols = ["http/1.1"]
+        configuration.shutdownTimeout = UpstreamTrust.parting
         return configuration
     }
 

@@ -4,8 +4,8 @@ import SandboxModel
 /// A slot's parts in the kernel, as they come from the builder.
 struct SlotParts: Sendable {
     var namespace: Descriptor
-    /// The tap, held until the machine takes it.
-    var tap: Descriptor
+    /// The tap, held until the machine takes it; nil for a link.
+    var tap: Descriptor?
     /// The links of the slot's namespace.
     var links: NetworkLinks
 }
@@ -20,18 +20,23 @@ struct SlotBuilder: Sendable {
     /// Makes a slot whole: nothing of it is left if a part fails. The namespace is closed before it is linked.
     ///
     /// The thread is in the host's namespace before and after.
-    func make(_ index: Int, home: Descriptor, facts: SlotRules.Facts) throws -> SlotParts {
+    func make(_ index: Int, _ end: SlotEnd, home: Descriptor, facts: SlotRules.Facts) throws -> SlotParts {
         let parts = try inNewNamespace(home: home) { namespace in
             try SlotBuilder.setParameters()
             let links = try NetworkLinks()
-            let tap = try SlotBuilder.makeTap(links)
+            let tap = end == .tap ? try SlotBuilder.makeTap(links) : nil
+            if end == .link { try SlotBuilder.makeLink(links, in: namespace) }
             try nftables.apply(SlotRules.definition(facts), in: namespace)
             return SlotParts(namespace: namespace, tap: tap, links: links)
         }
+        let name = subnet.link(index)
+        try host.addPair(
+            name, subnet.hostHardware(index), peer: SlotRules.uplink, subnet.slotHardware(index), in: parts.namespace,
+            mtu: GuestNetwork.mtu)
         do {
-            try link(index, parts, home: home)
+            try configureLink(index, parts)
         } catch {
-            try? host.delete(subnet.link(index))
+            try? host.delete(name)
             throw error
         }
         return parts
@@ -61,22 +66,50 @@ struct SlotBuilder: Sendable {
     }
 
     static func makeTap(_ links: NetworkLinks) throws -> Descriptor {
+        let tap = try Netfilter.tap(SlotRules.tap)
+        try bringUpEnd(links)
+        return tap
+    }
+
+    /// The name of a machine's card.
+    static let card = "eth0"
+
+    /// Makes a link in place of the tap; its other end waits in the same namespace, where it is down.
+    private static func makeLink(_ links: NetworkLinks, in namespace: Descriptor) throws {
+        let (gateway, guest) = try hardware()
+        try links.addPair(SlotRules.tap, gateway, peer: card, guest, in: namespace, mtu: GuestNetwork.mtu)
+        try bringUpEnd(links)
+    }
+
+    private static func hardware() throws(MartletError) -> (gateway: HardwareAddress, guest: HardwareAddress) {
         guard let gateway = HardwareAddress(GuestNetwork.gatewayMAC), let guest = HardwareAddress(GuestNetwork.guestMAC)
         else { throw MartletError(.internal, "network: the guest's network has no hardware addresses") }
-        let tap = try Netfilter.tap(SlotRules.tap)
+        return (gateway, guest)
+    }
+
+    /// Gives the machine's card its address and its way out; the thread is in the machine's own namespace.
+    static func configureCard() throws {
+        let (gateway, guest) = try hardware()
+        let links = try NetworkLinks()
+        let index = try links.index(of: card)
+        try links.bringUp(index, guest, mtu: GuestNetwork.mtu)
+        try links.addAddress(GuestNetwork.address.bits, prefixLength: GuestNetwork.prefixLength, to: index)
+        try links.addNeighbour(GuestNetwork.gateway.bits, gateway, on: index)
+        try links.addDefaultRoute(by: GuestNetwork.gateway.bits, on: index)
+    }
+
+    private static func bringUpEnd(_ links: NetworkLinks) throws {
+        let (gateway, guest) = try hardware()
         let index = try links.index(of: SlotRules.tap)
         try links.bringUp(index, gateway, mtu: GuestNetwork.mtu)
         try links.addAddress(GuestNetwork.gateway.bits, prefixLength: GuestNetwork.prefixLength, to: index)
         try links.addNeighbour(GuestNetwork.address.bits, guest, on: index)
-        return tap
     }
 
-    private func link(_ index: Int, _ parts: SlotParts, home: Descriptor) throws {
+    private func configureLink(_ index: Int, _ parts: SlotParts) throws {
         let (hostHardware, slotHardware) = (subnet.hostHardware(index), subnet.slotHardware(index))
         let (hostAddress, slotAddress) = (subnet.hostAddress(index), subnet.slotAddress(index))
         let name = subnet.link(index)
-        try host.addPair(
-            name, hostHardware, peer: SlotRules.uplink, slotHardware, in: parts.namespace, mtu: GuestNetwork.mtu)
         let inner = try parts.links.index(of: SlotRules.uplink)
         try parts.links.bringUp(inner, slotHardware, mtu: GuestNetwork.mtu)
         try parts.links.addAddress(slotAddress.bits, prefixLength: subnet.slotPrefixLength, to: inner)

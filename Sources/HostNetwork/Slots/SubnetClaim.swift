@@ -11,7 +11,8 @@ struct SubnetClaim: Sendable {
     let left: [Int: String]
     private let lock: FileLock
 
-    /// Takes the subnet asked for, else the one this daemon had before, else the first that is free.
+    /// Takes the subnet asked for, else the one this daemon had before, else the first that is free: where machines of
+    /// another daemon still run is not, also while that daemon does not.
     ///
     /// To be called on a thread in the host's namespace, `links` being its own.
     ///
@@ -47,6 +48,11 @@ struct SubnetClaim: Sendable {
         }
         let host = try HostUse(links)
         for subnet in SlotSubnet.candidates {
+            // Machines that still run there are another data directory's: its next daemon comes back for them.
+            guard host.links(of: subnet).isEmpty else {
+                reasons.append("\(subnet): in use by machines of another daemon of Martlet")
+                continue
+            }
             switch try attempt(subnet, configuration, host) {
             case .success(let claim):
                 try claim.remember(memory)

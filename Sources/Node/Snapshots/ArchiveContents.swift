@@ -57,15 +57,19 @@ struct ArchiveContents: Sendable {
 
     /// Checks that what was unpacked is an export, whole and of plain files only, and that its disks lead nowhere else.
     ///
+    /// - Parameter formats: how engines keep disks, by their names.
     /// - Throws: `invalid_argument` saying what is wrong.
-    func check() throws -> (listing: Listing, snapshot: SnapshotManifest, base: BaseStore.Manifest) {
+    func check(_ formats: [String: DiskFormat]) throws -> (
+        listing: Listing, snapshot: SnapshotManifest, base: BaseStore.Manifest
+    ) {
         do {
             try checkKinds()
             let listing = try Listing.unseal("\(directory)/\(ArchiveContents.listingName)")
             let snapshot = try SnapshotManifest.unseal("\(directory)/snapshot/\(SnapshotManifest.fileName)")
             let base = try BaseStore.Manifest.unseal("\(directory)/base/\(BaseStore.manifestName)")
-            try check(snapshot)
-            try check(base, listing)
+            let format = formats[snapshot.sandbox.isolation.engine] ?? .layers
+            try check(snapshot, format)
+            try check(base, listing, format)
             return (listing, snapshot, base)
         } catch let error as CorruptFile {
             throw wrong("\(error)")
@@ -92,15 +96,15 @@ struct ArchiveContents: Sendable {
         }
     }
 
-    private func check(_ snapshot: SnapshotManifest) throws {
-        guard snapshot.kind == .snapshot, SandboxID(rawValue: snapshot.sandbox.id) != nil,
+    private func check(_ snapshot: SnapshotManifest, _ format: DiskFormat) throws {
+        guard snapshot.kind == .snapshot, snapshot.names == nil, SandboxID(rawValue: snapshot.sandbox.id) != nil,
             (1...ArchiveContents.maxLayers).contains(snapshot.layers), snapshot.sandbox.generation >= 0
         else { throw wrong("its manifest makes no sense") }
         let shape = snapshot.sandbox.shape
         _ = try MachineShape(cpus: shape.cpus, memoryMiB: shape.memoryMiB)
         _ = try SandboxName.parse(snapshot.sandbox.template, field: "template")
         guard (1...1_048_576).contains(snapshot.sandbox.diskMiB) else { throw wrong("its disk's size makes no sense") }
-        let layers = (0..<snapshot.layers).map { "layer-\($0).qcow2" }
+        let layers = (0..<snapshot.layers).map { "layer-\($0).\(format.rawValue)" }
         let expected = Set(["device-state", "pages"] + layers)
         let found = Set(StoreFiles.list("\(directory)/snapshot")).subtracting([SnapshotManifest.fileName])
         guard Set(snapshot.files.keys) == expected, found == expected else {
@@ -113,10 +117,11 @@ struct ArchiveContents: Sendable {
                 throw wrong("\(name) is damaged")
             }
         }
+        guard format == .layers else { return }
         for layer in layers { try QCOW2Header.check("\(directory)/snapshot/\(layer)") }
     }
 
-    private func check(_ base: BaseStore.Manifest, _ listing: Listing) throws {
+    private func check(_ base: BaseStore.Manifest, _ listing: Listing, _ format: DiskFormat) throws {
         guard (1...16).contains(base.disks) else { throw wrong("its base makes no sense") }
         let expected = Set(["memory", "kernel", "initramfs"] + (0..<base.disks).map { "disk-\($0)" })
         let found = Set(StoreFiles.list("\(directory)/base")).subtracting([BaseStore.manifestName])
@@ -130,6 +135,7 @@ struct ArchiveContents: Sendable {
         guard base.files["memory"] == Int64(base.shape.memoryMiB) << 20 else {
             throw wrong("its base's memory has another size")
         }
+        guard format == .layers else { return }
         // The first is a raw image; the others have headers, which could name other files of this host.
         for index in 1..<max(1, base.disks) { try QCOW2Header.check("\(directory)/base/disk-\(index)") }
     }

@@ -61,7 +61,8 @@ struct BaseStore: Sendable {
         origin.initramfs = "\(home)/initramfs"
         let disks = (0..<manifest.disks).map { "\(home)/disk-\($0)" }
         let image = MachineImage(
-            digest: digest, memory: "\(home)/memory", baseDisks: disks, shape: manifest.shape,
+            digest: digest, memory: manifest.files["memory"] == nil ? "" : "\(home)/memory", baseDisks: disks,
+            shape: manifest.shape,
             deviceState: "", diskBytes: manifest.diskBytes)
         return (image, origin)
     }
@@ -74,7 +75,8 @@ struct BaseStore: Sendable {
         let staged = "\(directory)/.new-\(RandomID.make(prefix: "b"))"
         try StoreFiles.makeDirectory(staged)
         do {
-            var sources = ["memory": image.memory, "kernel": origin.kernel, "initramfs": origin.initramfs]
+            var sources = ["kernel": origin.kernel, "initramfs": origin.initramfs]
+            if !image.memory.isEmpty { sources["memory"] = image.memory }
             for (index, disk) in image.baseDisks.enumerated() { sources["disk-\(index)"] = disk }
             var files: [String: Int64] = [:]
             for (name, source) in sources {

@@ -12,10 +12,11 @@ struct ImportedSnapshot: Sendable {
 
     /// Checks it and moves it into the store.
     ///
+    /// - Parameter engines: those that are here, by name, and how they keep disks.
     /// - Throws: `invalid_argument` for what is no export, `failed_precondition` for one of an engine that is not here.
-    func keep(in store: SnapshotStore, engines: [String]) throws -> StoredCapture {
-        let (_, snapshot, base) = try ArchiveContents(directory: tree).check()
-        guard engines.contains(snapshot.sandbox.isolation.engine) else {
+    func keep(in store: SnapshotStore, engines: [String: DiskFormat]) throws -> StoredCapture {
+        let (_, snapshot, base) = try ArchiveContents(directory: tree).check(engines)
+        guard engines[snapshot.sandbox.isolation.engine] != nil else {
             throw MartletError(
                 .failedPrecondition,
                 "import: it was captured by engine \(snapshot.sandbox.isolation.engine), which is "

@@ -18,6 +18,13 @@ struct SnapshotManifest: Sealed {
         var checksum: UInt32?
     }
 
+    /// What an engine calls its files.
+    struct Names: Sendable, Codable, Equatable {
+        var deviceState: String
+        var pages: String
+        var layers: [String]
+    }
+
     static let currentFormat = "martlet-snapshot/1"
     static let fileName = "manifest.json"
 
@@ -33,13 +40,24 @@ struct SnapshotManifest: Sealed {
     var layers: Int
     var isBetweenFrames: Bool
     var files: [String: File] = [:]
+    /// nil: `device-state`, `pages` and the `layerNames`.
+    var names: Names?
+
+    /// The files that are layers of the disk, the oldest first.
+    var layerNames: [String] {
+        (0..<layers).map { index in
+            let formats = [DiskFormat.layers, .whole].map { "layer-\(index).\($0.rawValue)" }
+            return formats.first { files[$0] != nil } ?? formats[0]
+        }
+    }
 
     /// What is restored, given where its own files and those of its base are.
     func image(in directory: String, base: MachineImage) -> MachineImage {
         var image = base
-        image.deviceState = "\(directory)/device-state"
-        image.pages = "\(directory)/pages"
-        image.layers = (0..<layers).map { "\(directory)/layer-\($0).qcow2" }
+        let names = names ?? Names(deviceState: "device-state", pages: "pages", layers: layerNames)
+        image.deviceState = "\(directory)/\(names.deviceState)"
+        image.pages = "\(directory)/\(names.pages)"
+        image.layers = names.layers.map { "\(directory)/\($0)" }
         image.diskBytes = UInt64(sandbox.diskMiB) << 20
         image.isBetweenFrames = isBetweenFrames
         return image

@@ -73,7 +73,8 @@ final class SnapshotStore: Sendable {
     private func flush(_ path: String, _ name: String) throws -> SnapshotManifest.File {
         let file = try Descriptor.open(path, O_RDONLY)
         guard let stamp = FileStamp(path: path) else { throw SystemError("stat", path, errno: ENOENT) }
-        try StoreFiles.setMode(path, 0o444)
+        // What can be run stays so.
+        try StoreFiles.setMode(path, access(path, X_OK) == 0 ? 0o555 : 0o444)
         if name == "pages" {
             try file.synchronize()
             return SnapshotManifest.File(size: stamp.size, checksum: nil)

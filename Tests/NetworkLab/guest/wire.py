@@ -13,7 +13,7 @@ PATIENCE = 1.0
 
 
 def link_name():
-    return next(name for name in sorted(os.listdir("/sys/class/net")) if name != "lo")
+    return next(name for _, name in socket.if_nameindex() if name != "lo")
 
 
 # DNS

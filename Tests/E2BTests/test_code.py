@@ -5,6 +5,8 @@ As in E2B's, the text of a string comes without its quotes.
 
 import base64
 import re
+import subprocess
+import sys
 import time
 
 import e2b
@@ -25,14 +27,22 @@ def test_state_is_kept(code):
 
 def test_output_and_callbacks(code):
     out, err, results = [], [], []
+    sign = f"/tmp/heard-{time.monotonic_ns()}"
+
+    def hear(message):
+        out.append(message.line)
+        # The code goes on once its first line has been heard: it comes while the code runs, or never.
+        if len(out) == 1:
+            code.files.write(sign, "heard")
+
     execution = code.run_code(
-        "import sys, time\nprint('a')\ntime.sleep(0.4)\nprint('b')\nprint('e', file=sys.stderr)\n'value'",
-        on_stdout=lambda m: out.append((time.monotonic(), m.line)),
+        f"import os, sys, time\nprint('a')\nwhile not os.path.exists('{sign}'): time.sleep(0.02)\n"
+        "print('b')\nprint('e', file=sys.stderr)\n'value'",
+        on_stdout=hear,
         on_stderr=lambda m: err.append(m.line),
         on_result=lambda r: results.append(r.text),
     )
-    assert "".join(line for _, line in out) == "a\nb\n" and "".join(err) == "e\n" and results == ["value"]
-    assert out[-1][0] - out[0][0] > 0.2
+    assert "".join(out) == "a\nb\n" and "".join(err) == "e\n" and results == ["value"]
     assert "".join(execution.logs.stdout) == "a\nb\n"
 
 
@@ -138,3 +148,28 @@ def test_kernels_live_through_a_pause(fresh):
     (sandbox.pause if hasattr(sandbox, "pause") else sandbox.beta_pause)()
     again = Sandbox.connect(sandbox.sandbox_id)
     assert again.run_code("kept").text == "7"
+
+
+FIRST_CODE = """
+import sys, time
+from e2b_code_interpreter import Sandbox
+sandbox = Sandbox.connect(sys.argv[1])
+time.sleep(max(0, float(sys.argv[3]) - time.time()))
+execution = sandbox.run_code(f"import time; time.sleep(1); print({sys.argv[2]})")
+sys.stdout.write("".join(execution.logs.stdout))
+"""
+
+
+def test_two_processes_whose_first_code_comes_at_the_same_instant(fresh):
+    """Neither cuts the other off, though a client that leaves interrupts its own code."""
+    sandbox = fresh("code-interpreter-v1", cls=Sandbox)
+    moment = str(time.time() + 5)
+    clients = [
+        subprocess.Popen(
+            [sys.executable, "-c", FIRST_CODE, sandbox.sandbox_id, number, moment],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )
+        for number in ("1", "2")
+    ]
+    told = [client.communicate(timeout=90) for client in clients]
+    assert [output for output, _ in told] == ["1\n", "2\n"], told

@@ -7,6 +7,7 @@ import urllib.error
 import urllib.request
 
 import e2b
+import httpx
 import pytest
 from conftest import exception, has, takes
 
@@ -192,12 +193,61 @@ def test_compressed_transfer(box, folder):
     assert box.commands.run(f"wc -c < {folder}/zip").stdout.strip() == str(len(data))
 
 
-def test_metadata_is_refused_rather_than_lost(box, folder):
+def test_metadata_stays_with_a_file(box, folder):
     if not takes(box.files.write, "metadata"):
         pytest.skip("this version has no metadata of files")
-    with pytest.raises(e2b.SandboxException, match="metadata"):
-        box.files.write(f"{folder}/meta", "1", metadata={"author": "me"})
-    assert not box.files.exists(f"{folder}/meta")
+    path = f"{folder}/meta"
+    written = box.files.write(path, "1", metadata={"author": "me", "X-Kind": "a b=c"})
+    assert written.metadata == {"author": "me", "x-kind": "a b=c"}
+    assert box.files.get_info(path).metadata == written.metadata
+    box.files.write(f"{folder}/plain", "1")
+    assert {entry.name: entry.metadata for entry in box.files.list(folder)} == {
+        "meta": written.metadata,
+        "plain": None,
+    }
+    box.files.rename(path, f"{folder}/moved")
+    assert box.files.get_info(f"{folder}/moved").metadata == written.metadata
+    # Each upload replaces all of it.
+    box.files.write(f"{folder}/moved", "2", metadata={"only": "this"})
+    assert box.files.get_info(f"{folder}/moved").metadata == {"only": "this"}
+    box.files.write(f"{folder}/moved", "3")
+    assert box.files.get_info(f"{folder}/moved").metadata is None
+    with pytest.raises(e2b.SandboxException, match="4096"):
+        box.files.write(path, "1", metadata={"big": "x" * 5000})
+    assert not box.files.exists(path)
+
+
+def plain(box, method, path, **options):
+    """A route of the daemon that the client has no method for."""
+    if "E2B_SANDBOX_URL" not in os.environ:
+        pytest.skip("asked by address")
+    headers = {
+        "E2b-Sandbox-Id": box.sandbox_id,
+        "E2b-Sandbox-Port": "49983",
+        "X-Access-Token": box._envd_access_token,
+    }
+    return httpx.request(method, os.environ["E2B_SANDBOX_URL"] + path, headers=headers, **options)
+
+
+def test_files_are_composed(box, folder):
+    for name, text in (("a", "one "), ("b", "two "), ("c", "three")):
+        box.files.write(f"{folder}/{name}", text)
+    wish = {"source_paths": [f"{folder}/{name}" for name in "abc"], "destination": f"{folder}/whole"}
+    answer = plain(box, "POST", "/files/compose", json=wish)
+    assert answer.status_code == 200 and answer.json()["path"] == f"{folder}/whole"
+    assert box.files.read(f"{folder}/whole") == "one two three"
+    assert [entry.name for entry in box.files.list(folder)] == ["whole"]
+    assert plain(box, "POST", "/files/compose", json=wish).status_code == 404
+    assert plain(box, "POST", "/files/compose", json={**wish, "source_paths": []}).status_code == 400
+
+
+def test_metrics_and_environment_of_the_daemon(fresh):
+    sandbox = fresh(envs={"GIVEN": "yes=no"})
+    metrics = plain(sandbox, "GET", "/metrics").json()
+    assert metrics["cpu_count"] == 1 and 0 < metrics["mem_used"] <= metrics["mem_total"]
+    assert 0 < metrics["disk_used"] <= metrics["disk_total"] and 0 <= metrics["cpu_used_pct"] <= 100
+    variables = plain(sandbox, "GET", "/envs").json()
+    assert variables["GIVEN"] == "yes=no" and variables["USER"] == "user"
 
 
 def fetch(url, data=None, headers={}):

@@ -76,3 +76,26 @@ def test_names_need_all_else_denied():
         pytest.skip("this version has no network options")
     with pytest.raises(e2b.SandboxException, match="denyOut"):
         make(network={"allow_out": ["pypi.org"]})
+
+
+def takes_rules():
+    if not takes_network() or not hasattr(e2b.Sandbox, "update_network"):
+        pytest.skip("this version has no rules for hosts")
+
+
+def test_headers_of_rules_are_put_in_outside(fresh):
+    takes_rules()
+    rule = {"transform": {"headers": {"X-Api-Key": "not for the guest"}}}
+    sandbox = fresh(network={"deny_out": ["0.0.0.0/0"], "allow_out": ["api.example.com"], "rules": {"api.example.com": [rule]}})
+    secrets = ours(f"/v1/sandboxes/{sandbox.sandbox_id}")["secrets"]
+    assert [secret["hosts"] for secret in secrets] == [["api.example.com"]]
+    everywhere = sandbox.commands.run("env; cat /proc/*/environ 2>/dev/null | tr '\\0' '\\n'", user="root").stdout
+    assert "not for the guest" not in everywhere and "martlet-secret-" in everywhere
+
+
+def test_an_egress_proxy_is_refused():
+    takes_rules()
+    if "egress_proxy" not in str(e2b.SandboxNetworkOpts.__annotations__):
+        pytest.skip("this version has no egress proxy")
+    with pytest.raises(e2b.SandboxException, match="egressProxy"):
+        make(network={"egress_proxy": {"address": "socks5://192.0.2.1:1080"}})

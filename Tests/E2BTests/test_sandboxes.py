@@ -266,6 +266,22 @@ def test_a_sandbox_killed_under_a_running_command(fresh):
         handle.wait()
 
 
+def test_every_sandbox_is_secure(fresh):
+    maker = getattr(e2b.Sandbox, "create", e2b.Sandbox.__init__)
+    sandbox = fresh(**({"secure": False} if takes(maker, "secure") else {}))
+    if "E2B_SANDBOX_URL" not in os.environ:
+        pytest.skip("asked by address")
+    call = {
+        "url": os.environ["E2B_SANDBOX_URL"] + "/filesystem.Filesystem/Stat",
+        "json": {"path": "/"},
+    }
+    place = {"E2b-Sandbox-Id": sandbox.sandbox_id, "E2b-Sandbox-Port": "49983"}
+    assert httpx.post(**call, headers=place).status_code == 401
+    assert httpx.post(**call, headers={**place, "X-Access-Token": "0" * 64}).status_code == 401
+    # The client has a token all the same.
+    assert sandbox.files.exists("/")
+
+
 # Many at once
 
 

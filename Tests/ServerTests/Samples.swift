@@ -59,6 +59,10 @@ enum Samples {
         ]
     }
 
+    private static var derived: TemplateResource.Derived {
+        .init(template: "", name: "", tags: [""], parent: "", user: "", workingDirectory: "")
+    }
+
     private static var all: [(String, any Encodable)] {
         sandboxes + processesAndFiles + snapshots + networks + [
             (
@@ -71,8 +75,8 @@ enum Samples {
                 "Template",
                 TemplateResource(
                     name: "", description: "", state: "", digest: "", kernel: "", sizeBytes: 0, builtAt: time, cpus: 1,
-                    memoryMiB: 1, diskMiB: 1, captures: 1, aliases: [""])
-            ),
+                    memoryMiB: 1, diskMiB: 1, captures: 1, aliases: [""], images: [""], derived: derived)
+            ), ("DerivedTemplate", derived),
             ("TemplatePage", Page<TemplateResource>(items: [], nextCursor: "")),
             (
                 "TemplateBuild",
@@ -90,12 +94,14 @@ enum Samples {
             (
                 "Engine",
                 HostResource.Engine(
-                    name: "", available: true, version: "", accelerator: "", reason: "", level: .hardwareVM)
+                    name: "", available: true, version: "", accelerator: "", reason: "", level: .hardwareVM,
+                    capabilities: [.network])
             ),
             (
                 "Pool",
                 HostResource.Pool(
-                    template: "", cpus: 1, memoryMiB: 1, shells: 1, warm: 1, targetShells: 1, targetWarm: 1)
+                    template: "", cpus: 1, memoryMiB: 1, engine: "qemu", shells: 1, warm: 1, targetShells: 1,
+                    targetWarm: 1)
             ),
         ]
     }
@@ -160,7 +166,8 @@ enum Samples {
             (
                 "File",
                 FileResource(
-                    type: "", path: "", name: "", size: 0, mode: "", uid: 0, gid: 0, modifiedAt: time, target: "")
+                    type: "", path: "", name: "", size: 0, mode: "", uid: 0, gid: 0, modifiedAt: time, target: "",
+                    labels: [:])
             ),
             ("FilePage", Page<FileResource>(items: [], nextCursor: "")),
             ("FileEvent", FileEventResource(path: "", to: "", directory: false)),

@@ -17,6 +17,9 @@ package struct SandboxSettings: Codable, Sendable, Equatable {
     package var internetAccess: Bool?
     /// As it was asked for.
     package var network: NetworkConfig?
+    /// Who programs run as, and where they begin, unless the client says so; nil is what E2B has.
+    package var user: String?
+    package var workingDirectory: String?
     /// Of a paused sandbox that was paused on request: whether its memory is to be used.
     package var pausedWithMemory: Bool?
 

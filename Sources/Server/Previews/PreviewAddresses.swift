@@ -19,6 +19,13 @@ final class PreviewAddresses: Sendable {
     /// What stands behind `{port}-{id}.` in the names of hosts.
     var domainWithPort: String { domain.withPort(listening: listener.withLock { $0?.port }) }
 
+    /// Where the API is reached by who has reached it under this name: below the domain, by what is in front of it.
+    func api(authority: String) -> String {
+        let host = authority.prefix { $0 != ":" }.lowercased()
+        let isOurs = host == domain.name || host.hasSuffix("." + domain.name)
+        return (isOurs ? domain.scheme : "http") + "://" + authority
+    }
+
     func resource(_ published: PublishedPort) -> PortResource {
         let listener = listener.withLock { $0 }
         let path = PreviewRouting.prefix(sandbox: published.sandbox.rawValue, port: published.port) + "/"

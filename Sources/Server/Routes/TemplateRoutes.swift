@@ -21,7 +21,7 @@ struct TemplateRoutes {
     }
 
     @Sendable private func list(_ call: APICall) async throws -> Response {
-        try StrictJSON.response(Page(items: try await templates.list(), nextCursor: nil))
+        try StrictJSON.response(Page(items: try await templates.list(caller: call.caller), nextCursor: nil))
     }
 
     @Sendable private func start(_ call: APICall) async throws -> Response {
@@ -32,7 +32,7 @@ struct TemplateRoutes {
     }
 
     @Sendable private func get(_ call: APICall) async throws -> Response {
-        try StrictJSON.response(try await templates.get(call.parameter("name")))
+        try StrictJSON.response(try await templates.get(call.parameter("name"), caller: call.caller))
     }
 
     @Sendable private func delete(_ call: APICall) async throws -> Response {
@@ -41,15 +41,16 @@ struct TemplateRoutes {
     }
 
     @Sendable private func getBuild(_ call: APICall) async throws -> Response {
-        try StrictJSON.response(try templates.build(call.parameter("build"), of: call.parameter("name")))
+        try StrictJSON.response(
+            try templates.build(call.parameter("build"), of: call.parameter("name"), caller: call.caller))
     }
 
     /// Events `progress`; the last one is `done`, whose state tells how it went.
     @Sendable private func logs(_ call: APICall) async throws -> Response {
         let (id, name) = (call.parameter("build"), call.parameter("name"))
-        _ = try templates.build(id, of: name)
+        _ = try templates.build(id, of: name, caller: call.caller)
         return EventStream.response(call) { sink in
-            try await templates.follow(id, of: name) { build in
+            try await templates.follow(id, of: name, caller: call.caller) { build in
                 try await sink.send(build.state == "running" ? "progress" : "done", data: build)
             }
         }

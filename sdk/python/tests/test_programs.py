@@ -50,7 +50,7 @@ def test_bad_requests_are_errors(box: Any) -> None:
 def test_output_is_told_as_it_is_written(box: Any) -> None:
     times = []
     events = []
-    for event in box.exec_stream("echo a; sleep 0.7; echo b >&2; exit 5"):
+    for event in box.exec_stream("echo a; sleep 3; echo b >&2; exit 5"):
         times.append(time.monotonic())
         events.append(event)
     assert [(e.channel, e.text) for e in events[:-1]] == [("stdout", "a\n"), ("stderr", "b\n")]

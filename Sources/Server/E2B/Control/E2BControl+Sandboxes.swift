@@ -18,10 +18,12 @@ extension E2BControl {
         }
         let origin = try await origin(request.templateID, caller: call.caller)
         let egress = try Egress(request.network, internetAccess: request.allowInternetAccess)
-        let settings = SandboxSettings(
+        var settings = SandboxSettings(
             templateID: origin.id, alias: origin.alias, autoResume: request.autoResume?.enabled ?? false,
             keepsMemory: request.autoPauseMemory ?? true, isPublic: request.network?.allowPublicTraffic ?? true,
             internetAccess: request.allowInternetAccess, network: request.network)
+        settings.user = origin.user
+        settings.workingDirectory = origin.workingDirectory
         let made = try await sandboxes.create(
             CreateSandboxRequest(
                 template: origin.template, timeoutSeconds: request.timeout, env: request.envVars,

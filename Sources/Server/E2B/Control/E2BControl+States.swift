@@ -99,8 +99,10 @@ extension E2BControl {
             throw MartletError(
                 .unsupported, "memory: a snapshot holds the memory too; leave it out, and connect with memory false")
         }
-        let sandbox = try find(call).sandbox
+        let (sandbox, settings) = try find(call)
         var labels = sandbox.metadata
+        labels[TemplateLabels.user] = settings.user
+        labels[TemplateLabels.workingDirectory] = settings.workingDirectory
         if let name = request.name { labels[TemplateLabels.name] = try TemplateLabels.checkedName(name).whole }
         let snapshot = try await snapshots.create(
             sandbox.id, CreateSnapshotRequest(metadata: labels), idempotencyKey: nil, caller: call.caller)
@@ -115,9 +117,8 @@ extension E2BControl {
         let page = try snapshots.list(filter, caller: call.caller)
         let wanted = query["name"]
         let items = page.items.filter { snapshot in
-            snapshot.metadata[TemplateLabels.build] == nil
-                && (wanted == nil
-                    || E2BControl.info(snapshot).names.contains { $0 == wanted || $0.hasPrefix("\(wanted ?? ""):") })
+            wanted == nil
+                || E2BControl.info(snapshot).names.contains { $0 == wanted || $0.hasPrefix("\(wanted ?? ""):") }
         }
         return try E2BControl.page(items.map(E2BControl.info), next: page.nextCursor)
     }

@@ -9,11 +9,26 @@ struct SandboxOriginName: Sendable, Equatable {
     /// What clients are told: the template's name, the snapshot's id, or the built template's id.
     var id: String
     var alias: String?
+    /// A template's name, or the id of a build.
     var template: String?
     var snapshot: String?
+    /// Of a template that was built out of another one.
+    var derived: TemplateResource.Derived?
+
+    /// Who programs run as, and where they begin, unless the client says so; nil is what E2B has.
+    var user: String?
+    var workingDirectory: String?
 
     /// What lists look for.
     var filter: String { snapshot ?? template ?? id }
+}
+
+extension SandboxOriginName {
+    fileprivate init(_ snapshot: SnapshotResource, alias: String?) {
+        self.init(
+            id: snapshot.id, alias: alias, snapshot: snapshot.id, user: snapshot.metadata[TemplateLabels.user],
+            workingDirectory: snapshot.metadata[TemplateLabels.workingDirectory])
+    }
 }
 
 /// Templates: listed, found by their aliases, deleted.
@@ -26,12 +41,15 @@ extension E2BControl {
         let own = text.split(separator: "/").last.map(String.init) ?? text
         let name = E2BConstants.aliases[own] ?? own
         if let built = try labelled(text, caller: caller) { return built }
-        if SandboxName(rawValue: name) != nil, (try? await templates.get(name)) != nil {
-            return SandboxOriginName(id: name, alias: name, template: name)
+        let wanted = (try? TemplateLabels.checkedName(name))?.whole ?? name
+        if let found = try? await templates.get(wanted, caller: caller) {
+            guard let derived = found.derived else { return SandboxOriginName(id: name, alias: name, template: name) }
+            return SandboxOriginName(
+                id: derived.template, alias: derived.name, template: found.name, derived: derived, user: derived.user,
+                workingDirectory: derived.workingDirectory)
         }
         if let snapshot = try? snapshots.get(own, caller: caller) {
-            return SandboxOriginName(
-                id: snapshot.id, alias: snapshot.metadata[TemplateLabels.name] ?? snapshot.name, snapshot: snapshot.id)
+            return SandboxOriginName(snapshot, alias: snapshot.metadata[TemplateLabels.name] ?? snapshot.name)
         }
         throw MartletError(.notFound, "template '\(text.prefix(100))' not found")
     }
@@ -43,14 +61,9 @@ extension E2BControl {
             guard let label = snapshot.metadata[TemplateLabels.name],
                 let name = try? TemplateLabels.checkedName(label)
             else { return false }
-            let isSame = name.name == wanted.name || snapshot.metadata[TemplateLabels.template] == wanted.name
-            let tags = TemplateLabels.tags(of: snapshot)
-            return isSame && (wanted.tag.map { tags.contains($0) || name.tag == $0 } ?? true)
+            return name.name == wanted.name && (wanted.tag.map { name.tag == $0 } ?? true)
         }
-        return found.map {
-            SandboxOriginName(
-                id: $0.metadata[TemplateLabels.template] ?? $0.id, alias: wanted.name, snapshot: $0.id)
-        }
+        return found.map { SandboxOriginName($0, alias: wanted.name) }
     }
 
     /// The newest of the caller's snapshots for which something holds.
@@ -65,19 +78,45 @@ extension E2BControl {
     }
 
     @Sendable func listTemplates(_ call: APICall) async throws -> Response {
-        let own = try await templates.list().filter { $0.state == "ready" || $0.state == "stale" }
-        return try E2BControl.answer(own.map(TemplateInfo.init))
+        let own = try await templates.list(caller: call.caller).filter { $0.state == "ready" || $0.state == "stale" }
+        // Of several builds of one template the one that its name alone means.
+        var infos: [String: TemplateInfo] = [:]
+        for template in own.sorted(by: { E2BControl.isLess($0, $1) }) {
+            infos[template.family] = TemplateInfo(template)
+        }
+        return try E2BControl.answer(infos.values.sorted { $0.templateID < $1.templateID })
+    }
+
+    private static func isLess(_ left: TemplateResource, _ right: TemplateResource) -> Bool {
+        func rank(_ template: TemplateResource) -> (Int, Int64) {
+            let isStandard = template.derived?.tags.contains(TemplateReference.standardTag) ?? true
+            return (isStandard ? 1 : 0, template.builtAt?.milliseconds ?? 0)
+        }
+        return rank(left) < rank(right)
+    }
+
+    @Sendable func getTemplate(_ call: APICall) async throws -> Response {
+        let origin = try await origin(call.parameter("template"), caller: call.caller)
+        guard let name = origin.template else {
+            throw MartletError(.notFound, "template '\(call.parameter("template").prefix(100))' not found")
+        }
+        return try E2BControl.answer(TemplateInfo(try await templates.get(name, caller: call.caller)))
     }
 
     @Sendable func alias(_ call: APICall) async throws -> Response {
         let origin = try await origin(call.parameter("alias"), caller: call.caller)
-        return try E2BControl.answer(TemplateAlias(templateID: origin.id, public: origin.template != nil))
+        return try E2BControl.answer(
+            TemplateAlias(templateID: origin.id, public: origin.template != nil && origin.derived == nil))
     }
 
     /// Deletes a snapshot, or what a client has built. The host's own templates are its operator's.
     @Sendable func deleteTemplate(_ call: APICall) async throws -> Response {
         let name = call.parameter("template")
         let origin = try await origin(name, caller: call.caller)
+        if let derived = origin.derived {
+            try await templates.remove(derived.template, caller: call.caller)
+            return Response(status: .noContent)
+        }
         guard let snapshot = origin.snapshot else {
             throw MartletError(.permissionDenied, "template '\(name.prefix(100))': it belongs to the host's operator")
         }
@@ -86,17 +125,18 @@ extension E2BControl {
     }
 }
 
-extension TemplateLabels {
-    static func tags(of snapshot: SnapshotResource) -> [String] {
-        (snapshot.metadata[tags] ?? "").split(separator: ",").map(String.init)
-    }
+extension TemplateResource {
+    /// What all builds of one template have in common.
+    fileprivate var family: String { derived?.template ?? name }
 }
 
 extension TemplateInfo {
     init(_ template: TemplateResource) {
         self.init(
-            templateID: template.name, buildID: template.digest ?? "", cpuCount: template.cpus,
-            memoryMB: template.memoryMiB, diskSizeMB: template.diskMiB, isPublic: true, names: [template.name],
+            templateID: template.derived?.template ?? template.name,
+            buildID: template.derived == nil ? template.digest ?? "" : template.name, cpuCount: template.cpus,
+            memoryMB: template.memoryMiB, diskSizeMB: template.diskMiB, isPublic: template.derived == nil,
+            names: [template.derived?.name ?? template.name],
             createdAt: template.builtAt?.description, status: template.state == "ready" ? "ready" : "building")
     }
 }

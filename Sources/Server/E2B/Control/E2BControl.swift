@@ -56,8 +56,9 @@ struct E2BControl: Sendable {
             endpoint(.get, "/templates", listTemplates),
             endpoint(.get, "/v2/templates", listTemplates),
             endpoint(.get, "/templates/aliases/{alias}", alias),
+            endpoint(.get, "/templates/{template}", getTemplate),
             endpoint(.delete, "/templates/{template}", deleteTemplate),
-        ] + notOffered
+        ] + buildEndpoints + notOffered
     }
 
     /// What clients have methods for and this server does not: told in so many words, not as a missing page.
@@ -77,10 +78,11 @@ struct E2BControl: Sendable {
     }
 
     /// Failures, that of a key that is none among them, are told in E2B's shape.
-    private func endpoint(
-        _ method: HTTPRequest.Method, _ path: String, _ handler: @escaping @Sendable (APICall) async throws -> Response
+    func endpoint(
+        _ method: HTTPRequest.Method, _ path: String,
+        _ handler: @escaping @Sendable (APICall) async throws -> Response, isOpen: Bool = false
     ) -> Endpoint {
-        Endpoint(method, path, "E2B", "", handler: handler)
+        Endpoint(method, path, "E2B", "", isOpen: isOpen, handler: handler)
     }
 
     static func answer(

@@ -57,6 +57,15 @@ extension Envd {
         return sandboxes.live.first { expected(query, request, $0) == signature }
     }
 
+    /// What clients want kept with the files they send; names of header fields have no upper case.
+    private static func labels(_ request: Request) -> [String: String] {
+        let prefix = "x-metadata-"
+        return request.headers.reduce(into: [:]) { labels, field in
+            guard field.name.canonicalName.hasPrefix(prefix) else { return }
+            labels[String(field.name.canonicalName.dropFirst(prefix.count))] = field.value
+        }
+    }
+
     func files(_ call: EnvdCall) async throws -> Response {
         switch call.request.method {
         case .get: try await download(call)
@@ -67,7 +76,7 @@ extension Envd {
 
     private func download(_ call: EnvdCall) async throws -> Response {
         let query = try FileQuery(call.request)
-        let path = try await resolve(query.path ?? "", user: query.username ?? EnvdCall.defaultUser, call)
+        let path = try await resolve(query.path ?? "", user: query.username ?? call.defaultUser, call)
         let range = call.request.headers[.range].flatMap(ByteRange.init)
         let (offset, length) = (range?.first ?? 0, range?.length)
         do {
@@ -88,11 +97,8 @@ extension Envd {
 
     private func upload(_ call: EnvdCall) async throws -> Response {
         let query = try FileQuery(call.request)
-        // Rather refused than silently left out.
-        guard !call.request.headers.contains(where: { $0.name.canonicalName.hasPrefix("x-metadata-") }) else {
-            throw MartletError(.unsupported, "metadata: this server keeps none with files; leave it out")
-        }
-        let upload = FileUpload(envd: self, call: call, user: query.username ?? EnvdCall.defaultUser)
+        let upload = FileUpload(
+            envd: self, call: call, user: query.username ?? call.defaultUser, labels: Envd.labels(call.request))
         let header = call.request.headers[.contentType] ?? ""
         let written: [WrittenFile]
         switch HeaderParameters(header).value {

@@ -65,12 +65,15 @@ extension Envd {
         // More than the deepest tree a path's length allows is as deep as our list goes.
         let depth = min(max(Int(message.depth ?? 1), 1), 64)
         async let accounts = GuestAccounts(of: call, files)
+        async let labels = files.labels(call.id, path: real, depth: depth, caller: call.caller)
         let listed = try await files.list(
             call.id, path: real, depth: depth, limit: Envd.maxEntries, caller: call.caller)
+        let labelled = try await labels
         var entries: [EntryInfo] = []
         for file in listed.sorted(by: { $0.path < $1.path }) {
             var entry = try await EntryInfo(file, accounts: accounts)
             if file.type == "symlink" { try await follow(&entry, call) }
+            entry.metadata = labelled[file.path]
             entry.path = asked == real ? file.path : Envd.join(asked, String(file.path.dropFirst(real.count)))
             entries.append(entry)
         }
@@ -147,6 +150,7 @@ extension EntryInfo {
         self.init(
             name: file.name, type: FileType(file), path: file.path, size: file.size,
             mode: UInt32(file.mode, radix: 8) ?? 0, owner: accounts.user(file.uid), group: accounts.group(file.gid),
-            modifiedTime: file.modifiedAt.description, symlinkTarget: file.type == "symlink" ? file.target : nil)
+            modifiedTime: file.modifiedAt.description, symlinkTarget: file.type == "symlink" ? file.target : nil,
+            metadata: file.labels)
     }
 }

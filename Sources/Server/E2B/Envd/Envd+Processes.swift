@@ -29,13 +29,15 @@ extension Envd {
         _ message: StartRequest, _ config: ProcessConfig, user: String, _ call: EnvdCall
     ) async throws -> StartProcessRequest {
         var environment = [
-            "E2B_SANDBOX": "true", "E2B_SANDBOX_ID": call.id, "E2B_TEMPLATE_ID": call.sandbox.template,
+            "E2B_SANDBOX": "true", "E2B_SANDBOX_ID": call.id,
+            "E2B_TEMPLATE_ID": call.settings?.templateID ?? call.sandbox.template,
         ]
         environment.merge(config.envs ?? [:]) { $1 }
         let directory = config.cwd ?? ""
         return StartProcessRequest(
             cmd: .arguments([config.cmd] + (config.args ?? [])),
-            cwd: directory.isEmpty ? nil : try await resolve(directory, user: user, call),
+            cwd: directory.isEmpty
+                ? call.settings?.workingDirectory : try await resolve(directory, user: user, call),
             env: environment, user: user, stdin: message.pty != nil || message.stdin ?? true,
             pty: try message.pty.map { pty throws(ConnectError) in try Envd.size(pty) })
     }

@@ -37,11 +37,13 @@ struct Envd: Sendable {
             return E2BErrors.notRunning(sandbox)
         }
         if isHealth { return Response(status: .noContent) }
-        let call = EnvdCall(request: request, context: context, sandbox: found, caller: caller)
-        let isPlain = request.uri.path == "/files"
+        let call = EnvdCall(
+            request: request, context: context, sandbox: found, caller: caller,
+            settings: dialect.flatMap(SandboxSettings.init))
         do {
             try authorize(call, id)
-            return try await isPlain ? files(call) : route(call)
+            if let response = try await plain(call) { return response }
+            return try await route(call)
         } catch {
             return failure(error, of: call)
         }
@@ -81,6 +83,17 @@ struct Envd: Sendable {
             return E2BErrors.response(plain ?? E2BErrors.files(known))
         }
         return call.unaryFailure(E2BErrors.connect(error))
+    }
+
+    /// What is no call of the Connect protocol; nil for what is.
+    private func plain(_ call: EnvdCall) async throws -> Response? {
+        switch (call.request.method, call.request.uri.path) {
+        case (_, "/files"): try await files(call)
+        case (.post, "/files/compose"): try await compose(call)
+        case (.get, "/metrics"): try await metrics(call)
+        case (.get, "/envs"): try await environment(call)
+        default: nil
+        }
     }
 
     private func route(_ call: EnvdCall) async throws -> Response {

@@ -9,8 +9,7 @@ import SandboxModel
 
 /// A request for a sandbox's daemon, and the ways to read it.
 struct EnvdCall: Sendable {
-    /// Who programs run as, and whose files are written, unless the client says so.
-    static let defaultUser = "user"
+    private static let standardUser = "user"
     private static let unary = "application/json"
     private static let streaming = "application/connect+json"
 
@@ -18,6 +17,11 @@ struct EnvdCall: Sendable {
     let context: APIContext
     let sandbox: SandboxResource
     let caller: Caller
+    /// What its maker has asked for; nil where that was none of E2B's clients.
+    let settings: SandboxSettings?
+
+    /// Who programs run as, and whose files are written, unless the client says so.
+    var defaultUser: String { settings?.user ?? EnvdCall.standardUser }
 
     var id: String { sandbox.id }
 
@@ -28,7 +32,7 @@ struct EnvdCall: Sendable {
     ///
     /// - Throws: `unauthenticated` for credentials that cannot be read.
     func user() throws(ConnectError) -> String {
-        guard let header = request.headers[.authorization] else { return EnvdCall.defaultUser }
+        guard let header = request.headers[.authorization] else { return defaultUser }
         let parts = header.split(separator: " ", maxSplits: 1)
         guard parts.count == 2, parts[0].lowercased() == "basic", let data = Data(base64Encoded: String(parts[1])),
             let text = String(validating: data, as: UTF8.self)
@@ -49,6 +53,15 @@ struct EnvdCall: Sendable {
             throw ConnectError(.invalidArgument, "a call of this method has exactly one message")
         }
         return try ProtoJSON.decode(type, from: frame.payload)
+    }
+
+    /// The JSON body of a call that is none of the Connect protocol's.
+    func plainMessage<Message: Decodable>(_ type: Message.Type) async throws -> Message {
+        do {
+            return try ProtoJSON.decode(type, from: try await body())
+        } catch let error as ConnectError {
+            throw MartletError(.invalidArgument, "invalid request body: \(error.message)")
+        }
     }
 
     var isStreaming: Bool { mediaType == EnvdCall.streaming }

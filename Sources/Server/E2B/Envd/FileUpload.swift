@@ -1,6 +1,7 @@
 import ControlPlane
 import E2BProtocol
 import GuestClient
+import GuestProtocol
 import HTTPTypes
 import Hummingbird
 import NIOCore
@@ -12,6 +13,8 @@ struct FileUpload: Sendable {
     let envd: Envd
     let call: EnvdCall
     let user: String
+    /// Kept with each file.
+    var labels: [String: String] = [:]
 
     /// The body is the file.
     func raw(to path: String) async throws -> WrittenFile {
@@ -64,16 +67,21 @@ struct FileUpload: Sendable {
     }
 
     private func begin(_ path: String) async throws -> GuestFileWriter {
-        try await envd.files.write(call.id, path: path, mode: nil, owner: user, caller: call.caller)
+        try await envd.files.write(call.id, path: path, mode: nil, owner: user, labels: labels, caller: call.caller)
     }
 
     private func finish(_ writer: GuestFileWriter, _ path: String) async throws -> WrittenFile {
         do {
-            _ = try await writer.finish()
+            let info = try await writer.finish()
+            // Rather told than silently left out; the file is there.
+            guard info.labels.isEmpty == labels.isEmpty else {
+                throw MartletError(
+                    .unsupported, "metadata: this sandbox was made before files could have any; the file was written")
+            }
         } catch let error as MartletError where error.details["reason"] == "is_directory" {
             throw MartletError(.invalidArgument, "path is a directory: \(path)")
         }
-        return WrittenFile(path: path)
+        return WrittenFile(path: path, metadata: labels.isEmpty ? nil : labels)
     }
 
     private func eachPiece(_ body: (ByteBufferView) async throws -> Void) async throws {

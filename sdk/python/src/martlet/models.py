@@ -18,7 +18,7 @@ class Isolation:
 
     engine: str
     accelerator: str
-    #: ``hardware-vm``, ``emulated-vm``, ``userspace-kernel`` or ``process-jail``, strongest first.
+    #: ``hardware-vm``, ``user-kernel``, ``emulated-vm`` or ``process``, strongest first.
     level: str
 
     @staticmethod

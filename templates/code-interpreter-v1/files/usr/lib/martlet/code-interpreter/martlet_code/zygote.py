@@ -53,12 +53,14 @@ def main(descriptor):
     import gc
 
     server = socket.socket(fileno=descriptor)
+    children = Children()
     preload()
     gc.collect()
     # What is loaded now stays: looking at it again at every collection would only copy its pages.
     gc.freeze()
     selector = selectors.DefaultSelector()
     selector.register(server, selectors.EVENT_READ, None)
+    children.listen(selector)
     server.send(b'{"loaded": true}')
     while True:
         for key, _ in selector.select():
@@ -66,16 +68,70 @@ def main(descriptor):
                 data = server.recv(MAX_MESSAGE)
                 if not data:
                     return
-                fork(server, selector, json.loads(data))
+                fork(server, selector, children, json.loads(data))
             else:
-                selector.unregister(key.fileobj)
+                for pid, code in key.data(selector, key):
+                    server.send(json.dumps({"ended": pid, "code": code}).encode())
+
+
+class Children:
+    """Tells which kernels have ended: by a descriptor of each, or, where the kernel has none (gVisor), by SIGCHLD."""
+
+    def __init__(self):
+        self.pids = set()
+        self.wakeup = None
+        try:
+            os.close(os.pidfd_open(os.getpid()))
+        except OSError:
+            self.wakeup = socket.socketpair()
+            for end in self.wakeup:
+                end.setblocking(False)
+
+    def listen(self, selector):
+        if self.wakeup:
+            signal.signal(signal.SIGCHLD, lambda *_: None)
+            signal.set_wakeup_fd(self.wakeup[1].fileno(), warn_on_full_buffer=False)
+            selector.register(self.wakeup[0], selectors.EVENT_READ, self.collect_any)
+
+    def add(self, selector, pid):
+        if not self.wakeup:
+            selector.register(os.pidfd_open(pid), selectors.EVENT_READ, lambda *words: self.collect(pid, *words))
+            return
+        self.pids.add(pid)
+        # It may have ended before it was known.
+        self.wakeup[1].send(b"\0")
+
+    def collect(self, pid, selector, key):
+        selector.unregister(key.fileobj)
+        os.close(key.fd)
+        return [(pid, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))]
+
+    def collect_any(self, selector, key):
+        try:
+            self.wakeup[0].recv(4096)
+        except BlockingIOError:
+            pass
+        ended = []
+        for pid in list(self.pids):
+            found, status = os.waitpid(pid, os.WNOHANG)
+            if found:
+                self.pids.discard(pid)
+                ended.append((pid, os.waitstatus_to_exitcode(status)))
+        return ended
+
+    def forget(self, selector):
+        """In a new kernel, which has no children yet."""
+        for key in list(selector.get_map().values()):
+            if key.data is not None and not self.wakeup:
                 os.close(key.fd)
-                _, status = os.waitpid(key.data, 0)
-                code = os.waitstatus_to_exitcode(status)
-                server.send(json.dumps({"ended": key.data, "code": code}).encode())
+        if self.wakeup:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            for end in self.wakeup:
+                end.close()
 
 
-def fork(server, selector, order):
+def fork(server, selector, children, order):
     try:
         pid = os.fork()
     except OSError as error:
@@ -85,9 +141,7 @@ def fork(server, selector, order):
     if pid == 0:
         code = 1
         try:
-            for key in list(selector.get_map().values()):
-                if key.data is not None:
-                    os.close(key.fd)
+            children.forget(selector)
             selector.close()
             from . import kernel
 
@@ -106,8 +160,9 @@ def fork(server, selector, order):
             except Exception:
                 pass
             os._exit(code & 0xFF)
-    selector.register(os.pidfd_open(pid), selectors.EVENT_READ, pid)
+    # First, so that its end is never told before it.
     server.send(json.dumps({"kernel": order["kernel"], "pid": pid}).encode())
+    children.add(selector, pid)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+../ControlPlaneTests/TestNode+Templates.swift

@@ -51,7 +51,9 @@ let package = Package(
     name: "martlet",
     products: [
         .executable(name: "martlet", targets: ["martlet"]),
+        .executable(name: "martlet-oci", targets: ["martlet-oci"]),
         .executable(name: "martlet-guest", targets: ["martlet-guest"]),
+        .executable(name: "martlet-jailer", targets: ["martlet-jailer"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", exact: "1.8.2"),
@@ -76,6 +78,7 @@ let package = Package(
         .target(name: "CGuestBoot", cSettings: cSettings),
         .target(name: "CInflate", cSettings: cSettings, linkerSettings: [.linkedLibrary("z")]),
         room("LinuxSystem", ["CLinux"]),
+        room("Jail", ["LinuxSystem", "CLinux"]),
         room("SandboxModel"),
         room("GuestProtocol"),
         room("GuestAgent", ["GuestProtocol", "LinuxSystem", "CLinux"]),
@@ -84,8 +87,32 @@ let package = Package(
         room(
             "QEMUEngine",
             [
-                "SandboxEngine", "LinuxSystem", "CLinux", "GuestClient", .nioCore, .nioPosix, .logging, .crypto,
+                "SandboxEngine", "Jail", "LinuxSystem", "CLinux", "GuestClient", .nioCore, .nioPosix, .logging, .crypto,
                 .subprocess, .systemPackage,
+            ]),
+        room(
+            "ContainerEngine",
+            [
+                "SandboxEngine", "SandboxModel", "LinuxSystem", "CLinux", "GuestClient", .nioCore, .nioPosix, .logging,
+                .subprocess, .systemPackage,
+            ]),
+        room(
+            "BubblewrapEngine",
+            [
+                "ContainerEngine", "SandboxEngine", "SandboxModel", "LinuxSystem", "CLinux", .nioPosix, .logging,
+                .subprocess, .systemPackage,
+            ]),
+        room(
+            "GVisorEngine",
+            [
+                "ContainerEngine", "SandboxEngine", "SandboxModel", "LinuxSystem", "CLinux", .nioPosix, .logging,
+                .subprocess, .systemPackage,
+            ]),
+        room(
+            "FirecrackerEngine",
+            [
+                "SandboxEngine", "SandboxModel", "LinuxSystem", "CLinux", "GuestClient", .nioCore, .nioPosix, .nioHTTP1,
+                .logging, .crypto, .subprocess, .systemPackage,
             ]),
         room("ImageStore", ["SandboxModel", "LinuxSystem", .yams, .crypto, .subprocess, .systemPackage, .logging]),
         room(
@@ -120,15 +147,21 @@ let package = Package(
             "MartletCommands",
             [
                 "MartletClient", "MartletAPI", "MartletBench", "Server", "ControlPlane", "ControlStore", "Node",
-                "HostNetwork", "QEMUEngine", "SandboxEngine", "SandboxModel", "GuestProtocol", "ImageStore",
+                "HostNetwork", "QEMUEngine", "FirecrackerEngine", "ContainerEngine", "BubblewrapEngine", "GVisorEngine",
+                "SandboxEngine", "SandboxModel", "GuestProtocol", "ImageStore",
                 "LinuxSystem", "CLinux",
                 .arguments, .logging, .metrics, .lifecycle, .unixSignals, .nioCore, .nioPosix,
             ]),
+        room(
+            "OCIRuntime", ["MartletClient", "MartletAPI", "SandboxModel", "LinuxSystem", "CLinux", .nioCore]),
+        .executableTarget(name: "martlet-oci", dependencies: ["OCIRuntime"], swiftSettings: settings),
         .executableTarget(name: "martlet", dependencies: ["MartletCommands"], swiftSettings: settings),
         .executableTarget(
             name: "martlet-guest", dependencies: ["GuestAgent", "CGuestBoot", "LinuxSystem"], swiftSettings: settings),
+        .executableTarget(name: "martlet-jailer", dependencies: ["Jail", "LinuxSystem"], swiftSettings: settings),
         tests("GuestProtocolTests", ["GuestProtocol"]),
         tests("LinuxSystemTests", ["LinuxSystem", "CLinux"]),
+        tests("JailTests", ["Jail", "LinuxSystem", "CLinux", "martlet-jailer"]),
         tests("GuestAgentTests", ["GuestAgent", "GuestProtocol", "LinuxSystem", "CLinux", "martlet-guest"]),
         tests(
             "GuestClientTests",
@@ -151,8 +184,24 @@ let package = Package(
             ]),
         tests(
             "IntegrationTests",
-            ["MartletClient", "MartletAPI", "SandboxModel", "LinuxSystem", "CLinux", .nioCore, .nioPosix]),
-        tests("QEMUEngineTests", ["QEMUEngine", "SandboxModel"]),
+            [
+                "MartletClient", "MartletAPI", "SandboxModel", "LinuxSystem", "CLinux", "martlet-oci", .nioCore,
+                .nioPosix,
+            ]),
+        // Takes QEMU's place in its jail, and tries to get out.
+        .executableTarget(name: "jail-probe", path: "Tests/JailProbe", cSettings: cSettings),
+        tests("QEMUEngineTests", ["QEMUEngine", "SandboxModel", "LinuxSystem", "CLinux", "jail-probe"]),
+        tests(
+            "GVisorEngineTests",
+            [
+                "GVisorEngine", "ContainerEngine", "SandboxEngine", "SandboxModel", "LinuxSystem", .logging, .nioPosix,
+            ]),
+        tests(
+            "FirecrackerEngineTests",
+            [
+                "FirecrackerEngine", "SandboxEngine", "SandboxModel", "GuestClient", "LinuxSystem", "CLinux", .nioCore,
+                .nioPosix, .logging,
+            ]),
         tests("SandboxEngineTests", ["SandboxEngine", "SandboxModel", "LinuxSystem"]),
         tests("ImageStoreTests", ["ImageStore", "SandboxModel", "LinuxSystem", .logging]),
         tests("SandboxModelTests", ["SandboxModel"]),
@@ -164,6 +213,7 @@ let package = Package(
                 "MartletBench", "MartletCommands", "MartletClient", "SandboxModel", "LinuxSystem", "martlet",
                 .arguments, .nioCore, .crypto,
             ]),
+        tests("OCIRuntimeTests", ["OCIRuntime", "SandboxModel", "LinuxSystem", "martlet-oci"]),
         tests("ControlStoreTests", ["ControlStore", "SandboxModel", .grdb]),
         tests(
             "ControlPlaneTests",

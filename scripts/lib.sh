@@ -52,3 +52,54 @@ tick() {
     done
     printf '\r\033[K' >&2
 }
+
+# end_when_silent LOG SECONDS PID: ends a test runner and what it has started once its log has not grown for so long, and
+# says what it was at: the tests that had begun and not ended and, where there is a debugger, what its threads waited
+# for. Returns when the runner has ended. A run that stands still would otherwise be found only by whoever waits for it.
+end_when_silent() {
+    local log=$1 limit=$2 pid=$3 victim victims
+    while kill -0 "$pid" 2>/dev/null; do
+        sleep 5
+        (($(date +%s) - $(stat -c %Y "$log" 2>/dev/null || date +%s) > limit)) || continue
+        victims=$(descendants "$pid")
+        {
+            echo "✘ Nothing was said for $(seconds_text "$limit"); the run is ended. Begun and not ended:"
+            unended "$log" | sed 's/^/    /'
+            echo "Processes that wait in the kernel:"
+            for victim in /proc/[0-9]*; do
+                [ "$(awk '{ sub(/.*\\) /, ""); print $1 }' "$victim/stat" 2>/dev/null)" = D ] || continue
+                echo "    ${victim#/proc/} $(tr '\0' ' ' 2>/dev/null <"$victim/cmdline" | cut -c 1-120)"
+                sed 's/^/        /' "$victim/stack" 2>/dev/null
+            done
+            if command -v gdb >/dev/null; then
+                for victim in $victims; do
+                    case $(readlink "/proc/$victim/exe") in *.xctest | */swiftpm-testing-helper) ;; *) continue ;; esac
+                    timeout 120 gdb -p "$victim" -batch -ex 'thread apply all bt 30' 2>/dev/null | grep -E '^(#|Thread)'
+                done
+            fi
+        } | tee -a "$log"
+        # shellcheck disable=SC2086 # one word a process
+        kill $victims "$pid" 2>/dev/null
+        sleep 10
+        # shellcheck disable=SC2086
+        kill -KILL $victims "$pid" 2>/dev/null
+        return
+    done
+}
+
+# Processes that a process has started, and those they have.
+descendants() {
+    local child
+    for child in $(cat "/proc/$1/task/"*/children 2>/dev/null); do
+        echo "$child"
+        descendants "$child"
+    done
+}
+
+# Tests of a runner's log that have begun and not ended.
+unended() {
+    sed -nE 's/^◇ Test (.*) started\.$/\1/p' "$1" | grep -vE '^(run|case)\b' | sort -u | while IFS= read -r name; do
+        grep -qF -e "✔ Test $name passed" -e "✔ Test $name with " -e "✘ Test $name failed" -e "✘ Test $name with " "$1" ||
+            echo "$name"
+    done
+}

@@ -125,7 +125,7 @@ struct Baselines: Sendable {
         }
     }
 
-    private func withContainer(
+    func withContainer(
         _ name: String, _ report: inout BenchReport, _ body: (Container, inout BenchReport) async throws -> Void
     ) async throws {
         try await measuring(name, &report) { report in

@@ -42,6 +42,9 @@ package struct BenchContext: Sendable {
     package var version: String
     package var template: String
     package var runs: Int
+    /// Of the sandboxes that are made, where a figure does not say otherwise; nil: what the server prefers. Bounds are those
+    /// of what it prefers.
+    package var isolation: String?
     package var measuresBaseline: Bool
     /// Where built templates are, for the baselines.
     package var images: String
@@ -77,7 +80,7 @@ package struct BenchContext: Sendable {
 
     /// An empty report about the server's machine.
     func report(_ benchmark: String, _ server: BenchServer) async throws -> BenchReport {
-        let machine = BenchMachine(try await server.client.host())
+        let machine = BenchMachine(try await server.client.host(), engine: isolation)
         return BenchReport(
             benchmark: benchmark, version: version, date: Timestamp(milliseconds: Clocks.realtimeMilliseconds),
             template: template, machine: machine)
@@ -85,15 +88,19 @@ package struct BenchContext: Sendable {
 
     /// Hands a server to `body` that has made one sandbox already, so that nothing is prepared in what is measured.
     ///
-    /// - Parameter settings: further ones of a daemon of our own.
+    /// - Parameters:
+    ///   - settings: further ones of a daemon of our own.
+    ///   - isolation: of the sandboxes it makes.
     func withServer<Result: Sendable>(
-        _ pool: Pool, settings: [String: String] = [:], _ body: (BenchServer) async throws -> Result
+        _ pool: Pool, settings: [String: String] = [:], isolation: String? = nil,
+        _ body: (BenchServer) async throws -> Result
     ) async throws -> Result {
         switch target {
         case .running(let configuration):
             return try await MartletClient.with(configuration) { client in
                 let server = BenchServer(
-                    client: client, template: template, daemon: nil, pool: nil, environment: environment)
+                    client: client, template: template, isolation: isolation ?? self.isolation, daemon: nil, pool: nil,
+                    environment: environment)
                 try await server.prepare(progress)
                 return try await body(server)
             }
@@ -103,20 +110,21 @@ package struct BenchContext: Sendable {
                 let pid = try await start(scratch.path, pool.environment.merging(settings) { $1 })
                 let daemon = PrivateDaemon(process: try ProcessHandle.open(pid: pid), directory: scratch.path)
                 return try await daemon.ending {
-                    try await withClient(of: daemon, pool, body)
+                    try await withClient(of: daemon, pool, isolation, body)
                 }
             }
         }
     }
 
     private func withClient<Result: Sendable>(
-        of daemon: PrivateDaemon, _ pool: Pool, _ body: (BenchServer) async throws -> Result
+        of daemon: PrivateDaemon, _ pool: Pool, _ isolation: String?, _ body: (BenchServer) async throws -> Result
     ) async throws -> Result {
         let environment = environment.merging(["MARTLET_DATA": daemon.directory]) { $1 }
         let socket = DataDirectory(path: daemon.directory).socket
         return try await MartletClient.with(ClientConfiguration(endpoint: .unixSocket(path: socket))) { client in
             let server = BenchServer(
-                client: client, template: template, daemon: daemon, pool: pool, environment: environment)
+                client: client, template: template, isolation: isolation ?? self.isolation, daemon: daemon, pool: pool,
+                environment: environment)
             try await server.prepare(progress)
             return try await body(server)
         }

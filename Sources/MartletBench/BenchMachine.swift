@@ -37,8 +37,11 @@ package struct BenchMachine: Sendable, Codable {
 
     /// The server's machine; the processor's model and the load are this machine's, which is the same one unless the
     /// server was named by its address.
-    init(_ host: HostResource) {
-        let engine = host.engines.first { $0.available }
+    ///
+    /// - Parameter name: the engine that is measured; the first that can be used, if it is none's.
+    init(_ host: HostResource, engine name: String? = nil) {
+        let usable = host.engines.filter(\.available)
+        let engine = usable.first { $0.name == name } ?? usable.first
         self.init(
             cpus: host.cpus, model: BenchMachine.processorModel, memoryBytes: host.memoryBytes, kernel: host.kernel,
             engine: engine?.name ?? "none", engineVersion: engine?.version ?? "",

@@ -15,7 +15,8 @@ extension BenchServer {
         recorded: Bool = false, _ body: (SandboxResource) async throws -> Result
     ) async throws -> Result {
         let parent = try await client.createSandbox(
-            CreateSandboxRequest(template: template, timeoutSeconds: Self.leaseSeconds, record: recorded))
+            CreateSandboxRequest(
+                template: template, timeoutSeconds: Self.leaseSeconds, isolation: isolation, record: recorded))
         return try await cleaningUp {
             try await ExecBenchmark.run(Self.python, in: parent.id, self)
             return try await body(parent)

@@ -7,6 +7,8 @@ import SandboxModel
 struct BenchServer: Sendable {
     let client: MartletClient
     let template: String
+    /// What isolates sandboxes; nil is what the server prefers.
+    var isolation: String?
     /// Nil when it runs for others too: its insides are not ours to count.
     let daemon: PrivateDaemon?
     /// What it keeps ready; nil when that is not known.
@@ -21,7 +23,7 @@ struct BenchServer: Sendable {
     /// Makes a sandbox.
     func create() async throws -> SandboxResource {
         try await client.createSandbox(
-            CreateSandboxRequest(template: template, timeoutSeconds: Self.leaseSeconds))
+            CreateSandboxRequest(template: template, timeoutSeconds: Self.leaseSeconds, isolation: isolation))
     }
 
     /// Makes one sandbox and removes it: the template is looked at, captured and in the page cache then.

@@ -47,7 +47,9 @@ struct Container: Sendable {
         ["--root", "\(directory)/state", "--ignore-cgroups", "--network=none", "--platform=\(platform)"]
     }
 
-    private var log: String { "\(directory)/runsc.log" }
+    /// The copy of the template's root.
+    var root: String { "\(directory)/root" }
+    var log: String { "\(directory)/runsc.log" }
 
     /// Milliseconds of `runsc run`: a container made, one program run, the container removed.
     func run(_ arguments: [String]) async throws -> Double {

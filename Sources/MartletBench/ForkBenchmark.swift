@@ -51,10 +51,7 @@ package struct ForkBenchmark: Sendable {
             }
             return report
         }
-        report.promise("parent's pause, 1 child, p50", of: Self.pause, atMost: 25)
-        report.promise("1 child running, p50", of: Self.call, atMost: 90)
-        report.promise("16 children running, p50", of: Self.call, concurrency: 16, atMost: 900)
-        report.promise("64 children, private memory of each, max", of: Self.memory, concurrency: 64, atMost: 30, \.max)
+        if context.isolation == nil { promise(&report) }
         if context.measuresBaseline {
             try await MigrationBaseline(context: context).measure(&report)
             try await Baselines(context: context).addCheckpoints(to: &report)
@@ -66,6 +63,13 @@ package struct ForkBenchmark: Sendable {
                 + "what only that child's QEMU holds")
         report.compare()
         return report
+    }
+
+    private func promise(_ report: inout BenchReport) {
+        report.promise("parent's pause, 1 child, p50", of: Self.pause, atMost: 25)
+        report.promise("1 child running, p50", of: Self.call, atMost: 90)
+        report.promise("16 children running, p50", of: Self.call, concurrency: 16, atMost: 900)
+        report.promise("64 children, private memory of each, max", of: Self.memory, concurrency: 64, atMost: 30, \.max)
     }
 
     /// How often a fork into so many children is measured.

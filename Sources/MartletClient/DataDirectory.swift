@@ -33,6 +33,8 @@ public struct DataDirectory: Sendable, Hashable {
     public var socket: String { path + "/api.sock" }
     /// The API key made at the first start, readable by that user only.
     public var keyFile: String { path + "/api-key" }
+    /// Where archives for template builds are kept.
+    public var uploads: String { path + "/uploads" }
     /// What the tokens of single sandboxes are made with.
     public var accessKeyFile: String { path + "/access-key" }
 }

@@ -24,7 +24,7 @@ enum ExitStatus {
     /// The exit code for the way a program ended.
     static func code(for exit: ProcessExitResource) -> Int32 {
         if exit.timedOut { return timedOut }
-        if let name = exit.signal, let number = SignalName.number(name) { return 128 + number }
+        if let signal = exit.signal.flatMap({ LinuxSignal($0) }) { return 128 + signal.number }
         return exit.exitCode
     }
 }

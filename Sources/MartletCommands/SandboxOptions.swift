@@ -22,7 +22,9 @@ struct SandboxOptions: ParsableArguments {
     @Option(name: [.short, .customLong("metadata")], help: "KEY=value to find the sandbox by.")
     var metadata: [VariableArgument] = []
 
-    @Option(name: .long, help: "Engine that isolates it: auto, or a name that doctor shows.")
+    @Option(
+        name: .long,
+        help: "What isolates it: auto, microvm, firecracker, gvisor, process, or an engine that doctor shows.")
     var isolation: String?
 
     @Option(name: .long, help: "Id or name of a snapshot to go on from, in place of a template.")

@@ -45,12 +45,18 @@ struct TemplateListCommand: AsyncParsableCommand {
         }
         for template in templates {
             table.add([
-                template.name, template.state, template.sizeBytes == 0 ? "-" : Format.bytes(template.sizeBytes),
+                shown(template), template.state, template.sizeBytes == 0 ? "-" : Format.bytes(template.sizeBytes),
                 "\(template.cpus)", "\(template.memoryMiB) MiB", "\(template.diskMiB) MiB", "\(template.captures)",
                 template.builtAt.map { String($0.description.prefix(10)) } ?? "-", template.description,
             ])
         }
         return table.text
+    }
+
+    /// What is built out of another template has a name that is its owner's only; its id comes with `get` and `-q`.
+    private static func shown(_ template: TemplateResource) -> String {
+        guard let derived = template.derived else { return template.name }
+        return derived.name + ":" + (derived.tags.isEmpty ? "(none)" : derived.tags.joined(separator: ","))
     }
 }
 
@@ -66,21 +72,34 @@ struct TemplateGetCommand: AsyncParsableCommand {
     func run() async throws {
         let template = try await Session.with { try await $0.template(name) }
         try output.show(template) {
-            FactTable.text([
-                ("name", template.name), ("description", template.description), ("state", template.state),
-                ("digest", template.digest ?? "-"), ("kernel", template.kernel ?? "-"),
-                ("size", Format.bytes(template.sizeBytes)), ("built", template.builtAt?.description ?? "-"),
-                ("cpus", "\(template.cpus)"), ("memory", "\(template.memoryMiB) MiB"),
-                ("disk", "\(template.diskMiB) MiB"), ("captures", "\(template.captures)"),
-            ])
+            FactTable.text(
+                [
+                    ("name", template.name), ("description", template.description), ("state", template.state),
+                    ("digest", template.digest ?? "-"), ("kernel", template.kernel ?? "-"),
+                    ("size", Format.bytes(template.sizeBytes)), ("built", template.builtAt?.description ?? "-"),
+                    ("cpus", "\(template.cpus)"), ("memory", "\(template.memoryMiB) MiB"),
+                    ("disk", "\(template.diskMiB) MiB"), ("captures", "\(template.captures)"),
+                ] + (template.derived.map(Self.facts) ?? []))
         }
+    }
+}
+
+extension TemplateGetCommand {
+    fileprivate static func facts(_ derived: TemplateResource.Derived) -> [(String, String)] {
+        [
+            ("template", derived.template), ("called", derived.name), ("tags", derived.tags.joined(separator: ", ")),
+            ("built from", derived.parent),
+        ]
     }
 }
 
 /// Removes what was built of templates.
 struct TemplateRemoveCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "rm", abstract: "Remove what was built of templates; their definitions stay.")
+        commandName: "rm", abstract: "Remove what was built of templates; their definitions stay.",
+        discussion:
+            "Of a template that was built out of another one, by an E2B client for one, all builds are removed; "
+            + "one of them is named by its id, or by name:tag.")
 
     @Argument(help: "Names of the templates.")
     var names: [String]

@@ -17,6 +17,22 @@ import Testing
         }
     }
 
+    @Test func `a wall weaker than the operator allows is refused, asked for or not`() async throws {
+        try await DaemonFixture.with(["--no-pool", "--minimum-isolation", "user-kernel"]) { fixture in
+            var weaker: [String?] = ["process"]
+            let microVM = try await fixture.client.host().engines.first { $0.name == "qemu" }
+            if microVM?.level == .emulatedVM { weaker += [nil, "microvm"] }
+            for isolation in weaker {
+                let error = await #expect(throws: MartletError.self) {
+                    try await fixture.create(CreateSandboxRequest(isolation: isolation))
+                }
+                #expect(error?.code == .permissionDenied, "\(isolation ?? "auto"): \(String(describing: error))")
+                #expect(error?.message.contains("user-kernel") == true, "\(String(describing: error))")
+            }
+            #expect(fixture.machineDirectories().isEmpty)
+        }
+    }
+
     @Test func `what cannot be made is refused by name and the daemon stays up`() async throws {
         try await DaemonFixture.with { fixture in
             let client = fixture.client
@@ -34,7 +50,7 @@ import Testing
             #expect(
                 await code { _ = try await client.createSandbox(CreateSandboxRequest(diskMiB: 1)) } == .invalidArgument)
             #expect(
-                await code { _ = try await client.createSandbox(CreateSandboxRequest(isolation: "gvisor")) }
+                await code { _ = try await client.createSandbox(CreateSandboxRequest(isolation: "firecracker")) }
                     == .unsupported)
             let sandbox = try await fixture.create()
             #expect(
@@ -105,7 +121,7 @@ import Testing
     @Test func `a full data disk is an error of the create, and nothing stored is lost`() async throws {
         let directory = NSTemporaryDirectory() + "martlet-full-\(UUID().uuidString.prefix(8))"
         try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
-        try SystemError.check(clinux_mount("tmpfs", directory, "tmpfs", 0, "size=24m"), "mount", directory)
+        try SystemError.check(clinux_mount("tmpfs", directory, "tmpfs", 0, "size=96m"), "mount", directory)
         defer {
             umount2(directory, Int32(MNT_DETACH))
             try? FileManager.default.removeItem(atPath: directory)

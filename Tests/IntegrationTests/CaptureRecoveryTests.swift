@@ -26,10 +26,13 @@ import Testing
         }
     }
 
-    @Test func `killed at 30 moments of capture, pause, resume, fork and merge, nothing finished is lost`() async throws
+    @Test(arguments: [Wall.microvm, .gvisor].filter(\.isInstalled))
+    func `killed at 30 moments of capture, pause, resume, fork and merge, nothing finished is lost`(_ wall: Wall)
+        async throws
     {
         try await DaemonFixture.with(["--pool-warm", "0", "--pool-shells", "1"]) { fixture in
-            let sandbox = try await fixture.create(CreateSandboxRequest(timeoutSeconds: 3600))
+            let sandbox = try await fixture.create(
+                CreateSandboxRequest(timeoutSeconds: 3600, isolation: wall.rawValue))
             _ = try await fixture.output(
                 sandbox,
                 "echo memory > /run/mark; echo disk > /root/mark; head -c 3000000 /dev/urandom > /root/data; "
@@ -76,6 +79,7 @@ import Testing
         for other in try await fixture.client.allSandboxes() where other.id != sandbox.id {
             try await fixture.client.deleteSandbox(other.id)
         }
+        if sandbox.isolation.engine == "gvisor" { #expect(fixture.containers() <= 1, "a container was left") }
         #expect(entries(fixture, "staging").isEmpty, "something half-made was left")
         #expect(entries(fixture, "paused").isEmpty)
     }

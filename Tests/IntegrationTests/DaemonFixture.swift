@@ -51,7 +51,7 @@ final class DaemonFixture: @unchecked Sendable {
             try await body(fixture)
         } catch {
             let log = (try? String(contentsOfFile: "\(directory)/test.log", encoding: .utf8)) ?? ""
-            print("daemon's log:", log.split(separator: "\n").suffix(12).joined(separator: "\n"))
+            print("daemon's log:", log.split(separator: "\n").suffix(60).joined(separator: "\n"))
             outcome = .failure(error)
         }
         try? await fixture.client.shutdown()
@@ -60,6 +60,7 @@ final class DaemonFixture: @unchecked Sendable {
             machine.signal(SIGKILL)
             _ = machine.waitForEnd(milliseconds: 5000)
         }
+        fixture.clearGroups()
         try? FileManager.default.removeItem(atPath: directory)
         try outcome.get()
     }
@@ -98,10 +99,14 @@ final class DaemonFixture: @unchecked Sendable {
     func take(_ pid: Int32) { process = try? ProcessHandle.open(pid: pid) }
 
     static func environment(_ data: String) -> [String] {
-        [
+        var environment = [
             "PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", "MARTLET_DATA=\(data)", "MARTLET_IMAGES=\(images)",
             "MARTLET_GUEST_AGENT=\(repository)/libexec/martlet-guest", "HOME=\(data)",
         ]
+        if let program = Wall.firecracker("firecracker"), let jailer = Wall.firecracker("jailer") {
+            environment += ["MARTLET_FIRECRACKER=\(program)", "MARTLET_FIRECRACKER_JAILER=\(jailer)"]
+        }
+        return environment
     }
 
     /// Ends the daemon without a warning, as a crash would.
@@ -118,14 +123,37 @@ final class DaemonFixture: @unchecked Sendable {
         self.process = nil
     }
 
-    /// Handles on the QEMU processes of this data directory, whoever their parent is.
+    /// Handles on the QEMU processes of this data directory, whoever their parent is: known by what is mounted in their
+    /// jails.
     func machines() -> [ProcessHandle] {
         let names = (try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? []
+        // Mounts are told of by the path in their file system, which need not begin at our root.
+        let name = URL(fileURLWithPath: data).lastPathComponent
         return names.compactMap { Int32($0) }.compactMap { pid in
-            guard let bytes = try? AtomicFile.read("/proc/\(pid)/cmdline", limit: 65_536),
-                String(decoding: bytes, as: UTF8.self).contains("\(data)/node/machines/")
+            guard let bytes = try? AtomicFile.read("/proc/\(pid)/mountinfo", limit: 1 << 20),
+                String(decoding: bytes, as: UTF8.self).contains("/\(name)/node/machines/")
             else { return nil }
             return try? ProcessHandle.open(pid: pid)
+        }
+    }
+
+    /// The control groups of this daemon's containers.
+    private var containerGroups: ControlGroupParent? {
+        try? ControlGroupParent.make("containers-" + ControlGroupParent.name(for: data))
+    }
+
+    /// How many containers run.
+    func containers() -> Int { containerGroups?.groups().count { !$0.processes().isEmpty } ?? 0 }
+
+    /// Ends what a daemon that was killed has left, and removes its groups.
+    private func clearGroups() {
+        let machineGroups = try? ControlGroupParent.make(ControlGroupParent.name(for: data))
+        for parent in [machineGroups, containerGroups].compactMap(\.self) {
+            for group in parent.groups() {
+                group.kill()
+                group.remove()
+            }
+            parent.remove()
         }
     }
 

@@ -1,4 +1,5 @@
 import Foundation
+import LinuxSystem
 import MartletAPI
 import MartletClient
 import SandboxModel
@@ -27,6 +28,31 @@ import Testing
             #expect(machineIDs.count == 4)
             #expect(randoms.count == 4)
             #expect(uuids.count == 4)
+        }
+    }
+
+    @Test func `a daemon that has ended leaves no control group`() async throws {
+        try await DaemonFixture.with { fixture in
+            // All engines have looked by then at what the host lets them do.
+            _ = try await fixture.client.host()
+            try await fixture.client.deleteSandbox(try await fixture.create().id)
+            fixture.stop()
+            let trees = try FileManager.default.contentsOfDirectory(atPath: "/sys/fs/cgroup")
+            let name = ControlGroupParent.name(for: fixture.data)
+            for tree in trees.map({ "/sys/fs/cgroup/\($0)" }) + ["/sys/fs/cgroup"] {
+                let left = (try? FileManager.default.contentsOfDirectory(atPath: tree + "/martlet")) ?? []
+                #expect(!left.contains { $0.hasSuffix(name) }, "\(tree): \(left)")
+            }
+        }
+    }
+
+    @Test(arguments: [2046, 2048, 2050]) func `sizes around two gigabytes boot`(_ size: Int) async throws {
+        try await DaemonFixture.with { fixture in
+            var request = CreateSandboxRequest()
+            request.memoryMiB = size
+            let sandbox = try await fixture.create(request)
+            let total = try await fixture.output(sandbox, "awk '/MemTotal/ { print int($2 / 1024) }' /proc/meminfo")
+            #expect(try #require(Int(total)) > 1900)
         }
     }
 
@@ -65,7 +91,8 @@ import Testing
     @Test func `a fork bomb stays within its limit and the sandbox can be used afterwards`() async throws {
         try await DaemonFixture.with { fixture in
             let sandbox = try await fixture.create()
-            let bomb = try await fixture.shell(sandbox, "bomb() { bomb | bomb & }; bomb; sleep 600", timeoutSeconds: 4)
+            let bomb = try await fixture.shell(
+                sandbox, "bomb() { bomb | bomb & }; bomb; exec sleep 600", timeoutSeconds: 4)
             #expect(bomb.timedOut)
             #expect(try await fixture.output(sandbox, "echo alive") == "alive")
         }

@@ -60,6 +60,10 @@ struct BenchRunTests {
         for name in try FileManager.default.contentsOfDirectory(atPath: "/proc") where pid_t(name) != nil {
             let words = (try? AtomicFile.read("/proc/\(name)/cmdline")) ?? []
             #expect(!String(decoding: words, as: UTF8.self).contains(directory), "process \(name) is left")
+            // What is jailed does not name it, but has it mounted.
+            let mounts = (try? AtomicFile.read("/proc/\(name)/mountinfo")) ?? []
+            let place = "/\(directory.split(separator: "/").last ?? "")/"
+            #expect(!String(decoding: mounts, as: UTF8.self).contains(place), "process \(name) is left")
         }
     }
 
@@ -149,6 +153,29 @@ struct BenchRunTests {
         }
         // So few slots may be made before the first create: then nothing is said of creates meanwhile.
         #expect(report.checks.count >= 3 && report.checks.allSatisfy(\.isPromise))
+    }
+
+    @Test(.enabled(if: geteuid() == 0, "no root: there is no jail to measure"))
+    func theJailIsMeasuredBesideADaemonWithoutIt() async throws {
+        let report = try await report("jail", "-n", "2")
+        for name in [
+            JailBenchmark.jailedStart, JailBenchmark.bareStart, JailBenchmark.jailedCold, JailBenchmark.bareCold,
+            JailBenchmark.jailedReady, JailBenchmark.bareReady,
+        ] {
+            let row = try row(name, in: report).statistics
+            #expect(row.runs == 2 && row.min > 0)
+        }
+        #expect(report.checks.count == 1 && report.checks.allSatisfy(\.isPromise))
+    }
+
+    @Test(.enabled(if: geteuid() == 0, "no root: the walls without a machine need it"))
+    func eachWallIsMeasured() async throws {
+        let report = try await report("engines", "-n", "1")
+        for wall in ["microvm", "gvisor", "process"] {
+            for name in ["create", "create with nothing ready", "whole run of true", "computing", "idle memory"] {
+                #expect(try row("\(name), \(wall)", in: report).statistics.min > 0)
+            }
+        }
     }
 
     /// QEMU's own way, of which the benchmarks only note that it does not work here.

@@ -38,12 +38,4 @@ import Testing
             #expect(ExitStatus.code(for: MartletError(other, "x")) == 125)
         }
     }
-
-    @Test func signalsHaveNamesBothWays() {
-        for number in Int32(1)...31 { #expect(SignalName.number(SignalName.name(number)) == number) }
-        #expect(SignalName.number("TERM") == 15)
-        #expect(SignalName.number("9") == 9)
-        #expect(SignalName.number("SIGNOPE") == nil)
-        #expect(SignalName.number("0") == nil)
-    }
 }

@@ -16,6 +16,6 @@ struct BenchCommand: AsyncParsableCommand {
         subcommands: [
             BenchCreateCommand.self, BenchExecCommand.self, BenchFilesCommand.self, BenchDensityCommand.self,
             BenchForkCommand.self, BenchPauseCommand.self, BenchRestoreCommand.self, BenchRewindCommand.self,
-            BenchNetworkCommand.self,
+            BenchNetworkCommand.self, BenchEnginesCommand.self, BenchJailCommand.self,
         ])
 }

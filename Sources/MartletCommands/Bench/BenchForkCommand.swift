@@ -13,11 +13,16 @@ struct BenchForkCommand: AsyncParsableCommand {
     @Option(name: .long, help: "How many children of one fork, as a list.")
     var children = ChildrenArgument([1, 4, 16, 64])
 
+    @Option(name: .long, help: "Isolation of the sandboxes; what the daemon prefers if absent.")
+    var isolation: String?
+
     @OptionGroup var options: BenchOptions
 
     func run() async throws {
-        try await BenchSession.run(options, runs: runs) { [children] context in
-            try await ForkBenchmark(context: context, children: children.counts).run()
+        try await BenchSession.run(options, runs: runs) { [children, isolation] context in
+            var context = context
+            context.isolation = isolation
+            return try await ForkBenchmark(context: context, children: children.counts).run()
         }
     }
 }

@@ -9,11 +9,16 @@ struct BenchPauseCommand: AsyncParsableCommand {
     @Option(name: [.customShort("n"), .long], help: "Cycles.")
     var runs = 20
 
+    @Option(name: .long, help: "Isolation of the sandboxes; what the daemon prefers if absent.")
+    var isolation: String?
+
     @OptionGroup var options: BenchOptions
 
     func run() async throws {
-        try await BenchSession.run(options, runs: runs) { context in
-            try await PauseBenchmark(context: context).run()
+        try await BenchSession.run(options, runs: runs) { [isolation] context in
+            var context = context
+            context.isolation = isolation
+            return try await PauseBenchmark(context: context).run()
         }
     }
 }

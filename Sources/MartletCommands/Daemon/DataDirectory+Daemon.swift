@@ -1,3 +1,4 @@
+import LinuxSystem
 import MartletClient
 
 extension DataDirectory {
@@ -17,6 +18,19 @@ extension DataDirectory {
     var node: String { path + "/node" }
     /// What the QEMU engine keeps for itself.
     var qemu: String { path + "/qemu" }
+    /// What the Firecracker engine keeps for itself.
+    var firecracker: String { path + "/firecracker" }
     /// What the host's network keeps for itself.
     var network: String { path + "/network" }
+}
+
+extension DataDirectory {
+    /// What engines without a virtual machine keep for themselves.
+    var containers: String { path + "/containers" }
+
+    /// Names the control groups of those engines; QEMU's have the name without the prefix.
+    var containerGroups: String { "containers-" + ControlGroupParent.name(for: path) }
+
+    /// Names the control groups of Firecracker's machines.
+    var firecrackerGroups: String { "firecracker-" + ControlGroupParent.name(for: path) }
 }

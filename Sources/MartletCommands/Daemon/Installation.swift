@@ -10,14 +10,17 @@ struct Installation: Sendable {
     let templates: String
     /// The static agent that runs inside sandboxes.
     let guestAgent: String
+    /// The static program that shuts sandboxes' processes in.
+    let jailer: String
 
-    /// Finds the parts; `MARTLET_TEMPLATES` and `MARTLET_GUEST_AGENT` come first.
+    /// Finds the parts; `MARTLET_TEMPLATES`, `MARTLET_GUEST_AGENT` and `MARTLET_JAILER` come first.
     init(environment: [String: String], executable: String = Installation.runningExecutable) {
         self.executable = executable
         root = Self.root(above: executable)
         let base = root ?? "/usr/local/share/martlet"
         templates = Self.absolute(environment["MARTLET_TEMPLATES"]) ?? base + "/templates"
         guestAgent = Self.absolute(environment["MARTLET_GUEST_AGENT"]) ?? base + "/libexec/martlet-guest"
+        jailer = Self.absolute(environment["MARTLET_JAILER"]) ?? base + "/libexec/martlet-jailer"
     }
 
     /// The nearest folder above the program with a folder `templates` in it.

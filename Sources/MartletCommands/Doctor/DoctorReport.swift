@@ -25,16 +25,22 @@ struct DoctorReport: Encodable, Sendable {
         }
     }
 
-    /// The engine that would run sandboxes here.
+    /// An engine that would run sandboxes here.
     struct Engine: Encodable, Sendable {
         var name: String
+        var available = true
         var version: String?
         var accelerator: String?
         var level: String?
         var reason: String
+        /// What its sandboxes can do beyond running programs.
+        var capabilities: [String] = []
     }
 
+    /// The one that is taken unasked.
     var engine: Engine?
+    /// All of them, as far as can be told without a daemon.
+    var engines: [Engine] = []
     var checks: [Check]
     var daemonRunning: Bool
     var daemonURL: String?
@@ -45,7 +51,7 @@ struct DoctorReport: Encodable, Sendable {
     var isHealthy: Bool { !checks.contains { $0.status == .missing } }
 
     enum CodingKeys: String, CodingKey {
-        case engine, checks, log, ok
+        case engine, engines, checks, log, ok
         case daemonRunning = "daemon_running"
         case daemonURL = "daemon_url"
         case dataDirectory = "data_directory"
@@ -55,6 +61,7 @@ struct DoctorReport: Encodable, Sendable {
         var container = encoder.container(keyedBy: CodingKeys.self)
         try container.encode(isHealthy, forKey: .ok)
         try container.encodeIfPresent(engine, forKey: .engine)
+        try container.encode(engines, forKey: .engines)
         try container.encode(checks, forKey: .checks)
         try container.encode(daemonRunning, forKey: .daemonRunning)
         try container.encodeIfPresent(daemonURL, forKey: .daemonURL)
@@ -84,6 +91,11 @@ struct DoctorReport: Encodable, Sendable {
             lines.append(
                 "Sandboxes run in \(engine.name) by \(accelerator)\(engine.level.map { " (\($0))" } ?? ""): "
                     + Printable.line(engine.reason))
+        }
+        for other in engines where other.name != engine?.name && other.available {
+            let what = other.capabilities.isEmpty ? "" : "; " + other.capabilities.joined(separator: ", ")
+            lines.append(
+                "Also: \(other.name)\(other.level.map { " (\($0))" } ?? "")\(what): \(Printable.line(other.reason))")
         }
         lines.append(
             isHealthy ? "This machine can run sandboxes." : "This machine cannot run sandboxes yet; see above.")

@@ -23,11 +23,13 @@ struct Examination: Sendable {
         let isRunning = DaemonLauncher(data: data, environment: environment).isListening()
         let daemon = isRunning ? DaemonFile.read(data) : nil
         let (engine, engineCheck) = await engine(asking: isRunning)
+        let others = await otherEngines(asking: isRunning)
         let templates = await templates(asking: isRunning)
         let canBuild = templates.contains { $0.state == "ready" || $0.state == "stale" }
         var checks = [system, user, engineCheck, program("qemu-img", package: "qemu-utils", isRequired: true)]
         checks.append(acceleration(engine))
-        checks += [agent, templateCheck(templates)]
+        checks += others.map(wallCheck)
+        checks += [await jail, agent, templateCheck(templates)]
         checks.append(program("mmdebstrap", package: "mmdebstrap", isRequired: !canBuild))
         checks.append(program("mke2fs", package: "e2fsprogs", isRequired: !canBuild))
         for (name, package) in [("tar", "tar"), ("zstd", "zstd")] {
@@ -36,7 +38,8 @@ struct Examination: Sendable {
         checks += await networkChecks
         checks += [writable, space, memory, daemonCheck(isRunning, daemon)]
         return DoctorReport(
-            engine: engine, checks: checks, daemonRunning: isRunning, daemonURL: daemon?.url, dataDirectory: data.path,
+            engine: engine, engines: (engine.map { [$0] } ?? []) + others, checks: checks, daemonRunning: isRunning,
+            daemonURL: daemon?.url, dataDirectory: data.path,
             log: data.daemonLog)
     }
 
@@ -74,7 +77,7 @@ struct Examination: Sendable {
         let group = MultiThreadedEventLoopGroup.singleton
         var quiet = Logger(label: "martlet.doctor") { _ in SwiftLogNoOpLogHandler() }
         quiet.logLevel = .critical
-        let engine = QEMUEngine(configuration: .init(directory: data.qemu), logger: quiet, group: group)
+        let engine = QEMUEngine(configuration: .init(directory: data.qemu, jail: nil), logger: quiet, group: group)
         let report = await engine.inspect()
         let found = DoctorReport.Engine(
             name: report.name, version: report.version, accelerator: report.isolation?.accelerator,
@@ -88,11 +91,7 @@ struct Examination: Sendable {
     /// What the running daemon says, which may have probed KVM by a boot.
     private func daemonEngine() async -> DoctorReport.Engine? {
         let host = try? await Session.with(starts: false) { try await $0.host() }
-        return host?.engines.first { $0.available }.map { engine in
-            DoctorReport.Engine(
-                name: engine.name, version: engine.version, accelerator: engine.accelerator,
-                level: engine.level?.rawValue, reason: engine.reason)
-        }
+        return host?.engines.first { $0.available }.map(DoctorReport.Engine.init)
     }
 
     private func acceleration(_ engine: DoctorReport.Engine?) -> Check {
@@ -127,6 +126,19 @@ struct Examination: Sendable {
         access(installation.guestAgent, X_OK) == 0
             ? Check("guest agent", .ok, installation.guestAgent)
             : Check("guest agent", .missing, "\(installation.guestAgent) is not there", fix: "run scripts/build-guest")
+    }
+
+    /// Whether QEMU can be shut in here.
+    private var jail: Check {
+        get async {
+            let configuration = QEMUJail.Configuration(jailer: installation.jailer, dataDirectory: data.path)
+            guard let obstacle = try? await Blocking.run({ configuration.obstacle }) else {
+                return Check("jail", .ok, "each QEMU gets a user, namespaces, limits and a call filter of its own")
+            }
+            return Check(
+                "jail", .missing, "QEMU cannot be jailed: \(obstacle)",
+                fix: "mend that, or run sandboxes without this wall: martlet serve --insecure-no-jail")
+        }
     }
 
     private func templates(asking isRunning: Bool) async -> [(name: String, state: String)] {

@@ -121,7 +121,8 @@ struct ProcessSession: Sendable {
             }
             interruptions += 1
             // Whoever asks a second time does not want to wait for the program's consent.
-            try? await client.signal(sandbox, pid, interruptions == 1 ? SignalName.name(number) : "SIGKILL")
+            let name = interruptions == 1 ? LinuxSignal(number: number)?.name : nil
+            try? await client.signal(sandbox, pid, name ?? "SIGKILL")
         }
     }
 

@@ -15,7 +15,8 @@ struct ServeCommand: AsyncParsableCommand {
             MARTLET_POOL_SHELLS, MARTLET_POOL_WARM, MARTLET_NO_POOL, MARTLET_LOG_FORMAT, MARTLET_LOG_LEVEL,
             MARTLET_NETWORK_SUBNET, MARTLET_NETWORK_OPEN and MARTLET_NETWORK_DNS (several with blanks between),
             MARTLET_NETWORK_DEFAULT, MARTLET_NO_NETWORK, MARTLET_NETWORK_ROUTED, MARTLET_NETWORK_POOL,
-            MARTLET_NETWORK_TRUST_ROOTS, MARTLET_DOMAIN, MARTLET_E2B_INTERNET. Secrets may be read from variables named MARTLET_SECRET_*.
+            MARTLET_NETWORK_TRUST_ROOTS, MARTLET_DOMAIN, MARTLET_E2B_INTERNET, MARTLET_INSECURE_NO_JAIL,
+            MARTLET_DEFAULT_ISOLATION, MARTLET_MINIMUM_ISOLATION. Secrets may be read from variables named MARTLET_SECRET_*.
             """)
 
     @Option(name: .long, help: "Directory for everything it keeps (/var/lib/martlet, or ~/.local/share/martlet).")
@@ -51,6 +52,11 @@ struct ServeCommand: AsyncParsableCommand {
     @Flag(name: .long, help: "Never use KVM.")
     var noKvm = false
 
+    @Flag(
+        name: .long,
+        help: "Run sandboxes' QEMU unjailed, as the daemon's own user, where this host cannot jail it. Dangerous.")
+    var insecureNoJail = false
+
     @Option(
         name: .long, help: "Domain of published ports, {port}-{id}.DOMAIN (localhost); https:// where TLS is in front.")
     var domain: String?
@@ -60,6 +66,7 @@ struct ServeCommand: AsyncParsableCommand {
         help: "Give sandboxes that clients of E2B make the internet, as these expect, unless they ask for less.")
     var e2bInternet = false
 
+    @OptionGroup var isolation: IsolationServeOptions
     @OptionGroup var network: NetworkServeOptions
 
     @Option(name: .long, help: "text or json (text on a terminal, else json).")

@@ -1,5 +1,9 @@
+import BubblewrapEngine
+import ContainerEngine
 import ControlPlane
 import ControlStore
+import FirecrackerEngine
+import GVisorEngine
 import Glibc
 import HostNetwork
 import ImageStore
@@ -64,6 +68,7 @@ struct ServeComposition: Sendable {
     private var planeConfiguration: ControlPlaneConfiguration {
         var configuration = ControlPlaneConfiguration(version: MartletVersion.number)
         configuration.defaultNetwork = NetworkPolicy(mode: settings.network.defaultMode)
+        configuration.buildFilesDirectory = settings.data.uploads
         configuration.secretVariables = settings.network.secretVariables
         return configuration
     }
@@ -100,16 +105,39 @@ struct ServeComposition: Sendable {
         let images = try ImageStore(
             directory: settings.images, templatesDirectory: settings.templates,
             guestAgent: settings.installation.guestAgent, logger: logger)
+        if settings.allowsNoJail {
+            logger.warning(
+                "sandboxes' QEMU runs UNJAILED: whoever breaks out of one has all that this daemon's user has",
+                metadata: ["user": "\(geteuid())", "option": "--insecure-no-jail"])
+        }
         let engine = QEMUEngine(
-            configuration: .init(directory: settings.data.qemu, allowsKVM: settings.allowsKVM), logger: logger,
-            group: MultiThreadedEventLoopGroup.singleton)
+            configuration: .init(
+                directory: settings.data.qemu, allowsKVM: settings.allowsKVM,
+                jail: settings.allowsNoJail
+                    ? nil : .init(jailer: settings.installation.jailer, dataDirectory: settings.data.path)),
+            logger: logger, group: MultiThreadedEventLoopGroup.singleton)
+        let firecracker = FirecrackerEngine(
+            configuration: .init(
+                directory: settings.data.firecracker, groups: settings.data.firecrackerGroups,
+                allowsKVM: settings.allowsKVM),
+            logger: logger, group: MultiThreadedEventLoopGroup.singleton)
+        let containers = ContainerHost(
+            configuration: .init(
+                directory: settings.data.containers, groups: settings.data.containerGroups,
+                agent: settings.installation.guestAgent),
+            logger: logger, group: MultiThreadedEventLoopGroup.singleton)
+        var configuration = NodeConfiguration(
+            directory: settings.data.node, maxSandboxes: settings.maxSandboxes,
+            pool: PoolConfiguration(
+                isEnabled: settings.poolEnabled, shells: settings.poolShells, warm: settings.poolWarm),
+            stopsSandboxesOnShutdown: settings.stopsSandboxes)
+        configuration.defaultIsolation = settings.isolation.preferred
+        configuration.minimumIsolation = settings.isolation.minimum
         return try Node(
-            configuration: NodeConfiguration(
-                directory: settings.data.node, maxSandboxes: settings.maxSandboxes,
-                pool: PoolConfiguration(
-                    isEnabled: settings.poolEnabled, shells: settings.poolShells, warm: settings.poolWarm),
-                stopsSandboxesOnShutdown: settings.stopsSandboxes),
-            engines: [engine], images: images, network: network, logger: logger)
+            configuration: configuration,
+            engines: [
+                engine, firecracker, GVisorEngine(host: containers), BubblewrapEngine(host: containers),
+            ], images: images, network: network, logger: logger)
     }
 
     private func serverConfiguration(_ logger: Logger) -> ServerConfiguration {

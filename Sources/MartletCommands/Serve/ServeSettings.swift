@@ -19,11 +19,14 @@ struct ServeSettings: Sendable {
     var poolWarm: Int
     var stopsSandboxes: Bool
     var allowsKVM: Bool
+    /// Whether QEMU may run unjailed.
+    var allowsNoJail: Bool
     /// Where published ports have host names.
     var domain: PreviewDomain
     /// Whether sandboxes of E2B's clients may reach the internet.
     var e2bInternet: Bool
     var network: NetworkSettings
+    var isolation: IsolationSettings
     var logFormat: LogFormat
     var logLevel: Logger.Level
 
@@ -50,12 +53,14 @@ struct ServeSettings: Sendable {
         poolEnabled = !command.noPool && !given.flag("MARTLET_NO_POOL")
         stopsSandboxes = command.stopSandboxes || given.flag("MARTLET_STOP_SANDBOXES")
         allowsKVM = !command.noKvm && !given.flag("MARTLET_NO_KVM")
+        allowsNoJail = command.insecureNoJail || given.flag("MARTLET_INSECURE_NO_JAIL")
         domain =
             try (command.domain ?? given.text("MARTLET_DOMAIN")).map { (text) throws(MartletError) in
                 try PreviewDomain(parsing: text)
             } ?? .standard
         e2bInternet = command.e2bInternet || given.flag("MARTLET_E2B_INTERNET")
         network = try NetworkSettings(command.network, environment: environment)
+        isolation = try IsolationSettings(command.isolation, environment: environment)
         logFormat =
             try command.logFormat ?? given.choice("MARTLET_LOG_FORMAT") ?? (Console.errorIsTerminal ? .text : .json)
         let level: LogLevel = try command.logLevel ?? given.choice("MARTLET_LOG_LEVEL") ?? .info

@@ -121,8 +121,9 @@ import Testing
         ]
     }
 
-    @Test func `what is allowed by name, port or range works, and nothing is told as refused`() async throws {
-        try await check(.allowlist, told: ["mixed.example"]) { lab in
+    @Test(arguments: Wall.allCases.filter(\.isInstalled))
+    func `what is allowed by name, port or range works, and nothing is told as refused`(_ wall: Wall) async throws {
+        try await check(wall, .allowlist, told: ["mixed.example"]) { lab in
             let leaf = try String(contentsOfFile: "\(lab.directory)/leaf.pem", encoding: .utf8)
             return byName(lab, leaf: leaf.trimmingCharacters(in: .whitespacesAndNewlines))
         } after: { lab in
@@ -132,22 +133,25 @@ import Testing
         }
     }
 
-    @Test func `in mode public everything public works, and nothing is told as refused`() async throws {
-        try await check(.open, told: []) {
-            byPacket($0)
+    @Test(arguments: Wall.allCases.filter(\.isInstalled))
+    func `in mode public everything public works, and nothing is told as refused`(_ wall: Wall) async throws {
+        // gVisor has no sockets that make packets by hand.
+        let pings = wall != .gvisor
+        try await check(wall, .open, told: []) { lab in
+            byPacket(lab).filter { pings || $0.name != "ICMP" }
         } after: { lab in
             let seen = try await lab.seen(at: ["93.184.140.4"])
-            #expect(!seen.isEmpty)
+            #expect(seen.isEmpty != pings)
         }
     }
 
     private func check(
-        _ policy: LabPolicy, told: Set<String>, _ cases: (NetworkLab) throws -> [Case],
+        _ wall: Wall, _ policy: LabPolicy, told: Set<String>, _ cases: (NetworkLab) throws -> [Case],
         after: (NetworkLab) async throws -> Void
     ) async throws {
         try await NetworkLab.with { lab in
             try await DaemonFixture.with(lab.daemonOptions + ["--no-pool"], lab: lab) { fixture in
-                let sandbox = try await fixture.guest(policy.policy, lab)
+                let sandbox = try await fixture.guest(policy.policy, lab, wall)
                 if policy == .allowlist {
                     let pip = try #require(try await lab.command("pip").output)
                     try await fixture.client.upload(
@@ -157,9 +161,9 @@ import Testing
                 for one in all {
                     let result = try await fixture.shell(sandbox, one.line, timeoutSeconds: 120)
                     let output = (result.stdout ?? "").trimmingCharacters(in: .whitespacesAndNewlines)
-                    #expect(output == one.output, "\(one.name): \(result.stderr ?? "")")
+                    #expect(output == one.output, "\(wall): \(one.name): \(result.stderr ?? "")")
                 }
-                print("\(policy): \(all.count) allowed things: \(all.map(\.name).joined(separator: ", "))")
+                print("\(wall), \(policy): \(all.count) allowed things: \(all.map(\.name).joined(separator: ", "))")
                 let counters = try #require(try await fixture.client.network(sandbox.id).counters)
                 #expect(counters.receivedBytes > 24 << 20 && counters.sentBytes > 10_000)
                 #expect(counters.receivedPackets > 1000 && counters.sentPackets > 1000)
@@ -179,10 +183,11 @@ import Testing
 extension DaemonFixture {
     /// A guest with a policy, the programs of tests, and the lab's authority in a file.
     func guest(
-        _ policy: NetworkPolicy, _ lab: NetworkLab, secrets: [SecretRequest]? = nil
+        _ policy: NetworkPolicy, _ lab: NetworkLab, _ wall: Wall = .microvm, secrets: [SecretRequest]? = nil
     ) async throws -> SandboxResource {
         let sandbox = try await create(
-            CreateSandboxRequest(timeoutSeconds: 1200, network: policy, secrets: secrets))
+            CreateSandboxRequest(
+                timeoutSeconds: 1200, isolation: wall.rawValue, network: policy, secrets: secrets))
         try await GuestProbe.install(client, sandbox.id)
         try await client.upload(
             sandbox.id, "/root/ca.pem", bytes: [UInt8](try Data(contentsOf: URL(fileURLWithPath: lab.authority))))

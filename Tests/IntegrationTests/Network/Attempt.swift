@@ -3,6 +3,9 @@ import Foundation
 /// One way around a policy, tried from inside a guest as root. It must come to nothing, be told as an event, and be seen
 /// nowhere outside.
 struct Attempt: Sendable {
+    /// Scripts that change their card's settings first, which a guest without a kernel of its own may not.
+    static let reconfiguring: Set = ["changed_address", "changed_mac", "changed_route", "ipv6_enabled"]
+
     /// What an attempt's event says of where it went.
     enum Report: Sendable {
         /// The place of its own that each attempt has.
@@ -96,6 +99,16 @@ struct PreparedAttempt: Sendable {
 struct AttemptOutcome: Decodable, Sendable {
     var refused: Bool
     var detail: String
+
+    /// Whether the kernel would not even make what it takes: a raw socket, say.
+    var isForbidden: Bool {
+        (refused || isUntried)
+            && ["Operation not permitted", "Permission denied", "not supported", "No such device"]
+                .contains(where: detail.contains)
+    }
+
+    /// Whether it never came to trying.
+    var isUntried: Bool { detail.hasPrefix("could not try") }
 }
 
 extension NetworkLab {

@@ -13,26 +13,32 @@ import Testing
         var guest: String
         var rule: String?
         var problems: [String] = []
+
+        /// What stands for a rule where the kernel refuses before there is a packet.
+        static let kernel = "(the kernel)"
     }
 
     /// Guests that work at once; more only wait for each other on a small host.
     private static let guestsAtOnce = 3
 
-    @Test func `no attempt gets around a policy, and each is told`() async throws {
+    @Test(arguments: Wall.allCases.filter(\.isInstalled)) func `no attempt gets around a policy, and each is told`(
+        _ wall: Wall
+    ) async throws {
         try await NetworkLab.with { lab in
             try await DaemonFixture.with(lab.daemonOptions + ["--pool-warm", "3", "--pool-shells", "1"], lab: lab) {
                 fixture in
-                let rows = try await attemptAll(lab, fixture)
+                let rows = try await attemptAll(wall, lab, fixture)
                 print(table(rows))
                 #expect(rows.count == Attempt.all.count && rows.count >= 40)
                 for row in rows {
-                    #expect(row.problems.isEmpty, "\(row.guest): \(row.attempt.name): \(row.problems)")
+                    #expect(row.problems.isEmpty, "\(wall): \(row.guest): \(row.attempt.name): \(row.problems)")
                 }
+                #expect(rows.count { $0.rule != nil && $0.rule != Row.kernel } >= 40)
             }
         }
     }
 
-    private func attemptAll(_ lab: NetworkLab, _ fixture: DaemonFixture) async throws -> [Row] {
+    private func attemptAll(_ wall: Wall, _ lab: NetworkLab, _ fixture: DaemonFixture) async throws -> [Row] {
         try await withThrowingTaskGroup(of: (Int, [Row]).self) { group in
             var byGuest: [Int: [Row]] = [:]
             var number = 0
@@ -40,7 +46,7 @@ import Testing
                 let first = number
                 number += entry.attempts.count
                 if index >= Self.guestsAtOnce, let (done, rows) = try await group.next() { byGuest[done] = rows }
-                group.addTask { (index, try await attempt(entry.attempts, entry.guest, first, lab, fixture)) }
+                group.addTask { (index, try await attempt(entry.attempts, entry.guest, first, wall, lab, fixture)) }
             }
             for try await (done, rows) in group { byGuest[done] = rows }
             return byGuest.sorted { $0.key < $1.key }.flatMap(\.value)
@@ -48,18 +54,19 @@ import Testing
     }
 
     private func attempt(
-        _ attempts: [Attempt], _ guest: String, _ first: Int, _ lab: NetworkLab, _ fixture: DaemonFixture
+        _ attempts: [Attempt], _ guest: String, _ first: Int, _ wall: Wall, _ lab: NetworkLab,
+        _ fixture: DaemonFixture
     ) async throws -> [Row] {
         let policy = try #require(attempts.first).policy
         let sandbox = try await fixture.create(
-            CreateSandboxRequest(timeoutSeconds: 1200, network: policy.policy))
+            CreateSandboxRequest(timeoutSeconds: 1200, isolation: wall.rawValue, network: policy.policy))
         let rows = try await EventWatch.with(fixture.client, sandbox.id) { watch in
             let probe = try await GuestProbe.start(fixture.client, sandbox.id)
             var rows: [Row] = []
             for (offset, attempt) in attempts.enumerated() {
                 #expect(attempt.policy == policy)
                 let prepared = PreparedAttempt(attempt, number: first + offset)
-                rows.append(try await attemptOne(prepared, guest, probe, watch, lab))
+                rows.append(try await attemptOne(prepared, guest, wall, probe, watch, lab))
             }
             return rows
         }
@@ -68,14 +75,22 @@ import Testing
     }
 
     private func attemptOne(
-        _ prepared: PreparedAttempt, _ guest: String, _ probe: GuestProbe, _ watch: EventWatch, _ lab: NetworkLab
+        _ prepared: PreparedAttempt, _ guest: String, _ wall: Wall, _ probe: GuestProbe, _ watch: EventWatch,
+        _ lab: NetworkLab
     ) async throws -> Row {
         var row = Row(attempt: prepared.attempt, guest: guest)
         let start = await watch.count
         let outcome = try await probe.attempt(try prepared.line)
-        if !outcome.refused { row.problems.append("got through: \(outcome.detail)") }
+        // Without a kernel of its own a guest has nothing that makes packets by hand.
+        let isForbidden =
+            !wall.hasOwnKernel
+            && (outcome.isForbidden
+                || outcome.isUntried && Attempt.reconfiguring.contains(prepared.attempt.script))
+        if !outcome.refused, !isForbidden { row.problems.append("got through: \(outcome.detail)") }
         if case .untold = prepared.attempt.report {
-            row.rule = "(the kernel)"
+            row.rule = Row.kernel
+        } else if isForbidden {
+            row.rule = Row.kernel
         } else {
             let event = await watch.first(from: start) { event in
                 event.kind == "network_denied" && prepared.isReported(by: event.details)

@@ -150,8 +150,9 @@ import Testing
             #expect(try await lab.command("search_files", files.merging(["texts": values]) { $1 }).found == [])
             try await fixture.client.resumeSandbox(sandbox.id)
             // The machine's memory itself, with all that was written since.
+            let place = "/\(URL(fileURLWithPath: fixture.data).lastPathComponent)/node/machines/"
             let memory = try await lab.command(
-                "search_memory", ["word": .text("\(fixture.data)/node/machines/"), "texts": values])
+                "search_memory", ["word": .text(place), "texts": values])
             #expect(memory.found == [] && (memory.count ?? 0) >= 1)
         }
     }

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/file.h>
 #include <sys/inotify.h>
 #include <sys/signalfd.h>
@@ -192,6 +193,11 @@ int clinux_inotify_create(void) {
 int clinux_inotify_add(int fd, const char *path, uint32_t mask) {
     int watch = inotify_add_watch(fd, path, mask);
     return watch < 0 ? -errno : watch;
+}
+
+int clinux_eventfd(void) {
+    int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    return fd < 0 ? -errno : fd;
 }
 
 int clinux_inotify_remove(int fd, int watch) { return inotify_rm_watch(fd, watch) < 0 ? -errno : 0; }

@@ -251,6 +251,14 @@ int clinux_kill(pid_t pid, int signal) { return kill(pid, signal) < 0 ? -errno :
 
 int clinux_become_subreaper(void) { return prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0 ? -errno : 0; }
 
+int clinux_pidfd_reap(int pidfd) {
+    siginfo_t info;
+    // P_PIDFD: by number, since older C libraries do not name it.
+    int result;
+    do { result = waitid((idtype_t)3, (id_t)pidfd, &info, WEXITED | WNOHANG); } while (result < 0 && errno == EINTR);
+    return result < 0 ? -errno : 0;
+}
+
 int clinux_reap(pid_t pid, clinux_exit *out) {
     int status;
     struct rusage usage;

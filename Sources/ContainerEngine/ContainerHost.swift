@@ -125,7 +125,7 @@ package actor ContainerHost {
             let guest = try await firstContact(process, directory, needs.channel, isRestored: image.isCaptured)
             return ContainerMachine(
                 process: process, group: group, guest: guest, console: scene.console, image: image,
-                directory: directory, capturing: capturing
+                directory: directory, capturing: capturing, memoryGuard: memoryGuard(of: group, users: range)
             ) { [weak self] in if let range { await self?.giveBack(range) } }
         } catch {
             let failure = started.map { ContainerHost.explained(error, $0.console, engine) } ?? error
@@ -250,6 +250,11 @@ package actor ContainerHost {
         }
     }
 
+    /// Programs with users on this host are processes of this host, and their memory is for us to see to.
+    private func memoryGuard(of group: ControlGroup, users: UserRange?) -> MemoryGuard? {
+        users.map { _ in MemoryGuard(group: group, logger: logger) }
+    }
+
     private static func limits(of shape: MachineShape, _ needs: ContainerNeeds) -> ControlGroupLimits {
         ControlGroupLimits(
             memoryBytes: UInt64(shape.memoryMiB + needs.overheadMiB) << 20, cpus: Double(shape.cpus),
@@ -289,7 +294,7 @@ package actor ContainerHost {
         let console = try Descriptor.open("/proc/\(process.pid)/fd/2", O_RDWR)
         return ContainerMachine(
             process: process, group: group, guest: guest, console: console, image: image, directory: directory,
-            capturing: capturing
+            capturing: capturing, memoryGuard: memoryGuard(of: group, users: record.users)
         ) { [weak self] in if let range = record.users { await self?.giveBack(range) }
         }
     }

@@ -16,6 +16,8 @@ final class ContainerMachine: Machine {
     private let directory: String
     /// nil where it cannot be captured.
     private let capturing: (any ContainerCapture)?
+    /// Sees that programs are not short of memory for long; nil where what runs the container does.
+    private let memoryGuard: Task<Void, Never>?
     private let ended: @Sendable () async -> Void
 
     /// What of the console is kept in view.
@@ -23,7 +25,7 @@ final class ContainerMachine: Machine {
 
     init(
         process: ProcessHandle, group: ControlGroup, guest: GuestConnection, console: Descriptor,
-        image: MachineImage, directory: String, capturing: (any ContainerCapture)?,
+        image: MachineImage, directory: String, capturing: (any ContainerCapture)?, memoryGuard: MemoryGuard?,
         ended: @escaping @Sendable () async -> Void
     ) {
         self.process = process
@@ -33,8 +35,11 @@ final class ContainerMachine: Machine {
         self.image = image
         self.directory = directory
         self.capturing = capturing
+        self.memoryGuard = memoryGuard.map { guarding in Task { await guarding.run() } }
         self.ended = ended
     }
+
+    deinit { memoryGuard?.cancel() }
 
     var pid: Int32 { process.pid }
 
@@ -141,6 +146,7 @@ final class ContainerMachine: Machine {
     func waitUntilEnded() async { await ExitWatcher.shared.waitUntilEndedOrCancelled(process) }
 
     func kill() async {
+        memoryGuard?.cancel()
         guest.close()
         await ContainerHost.end(group, process)
         await ended()

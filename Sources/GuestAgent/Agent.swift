@@ -17,6 +17,7 @@ package final class Agent: TransportDelegate {
     private let services: ServiceSupervisor
     private let thawing: ThawService
     private let metrics: MetricsReader
+    private let memory: MemoryGuard?
     private var hosts: Watch?
     private var isPoweringOff = false
     private static let kernelRelease: String = {
@@ -44,6 +45,10 @@ package final class Agent: TransportDelegate {
             processes: processes, loop: loop, log: configuration.log, delays: configuration.restartDelays)
         thawing = ThawService(
             configuration: configuration, processes: processes, programs: programs, services: services)
+        let (loop, log) = (loop, configuration.log)
+        memory =
+            configuration.guardsMemory
+            ? configuration.controlGroup.flatMap { MemoryGuard(controlGroup: $0, loop: loop, log: log) } : nil
         transport.delegate = self
         if let listener = configuration.listener {
             hosts = try loop.watch(listener, UInt32(CLINUX_EVENT_READ)) { [unowned self] _ in takeHost(listener) }

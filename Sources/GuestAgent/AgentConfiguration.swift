@@ -28,6 +28,8 @@ package struct AgentConfiguration: Sendable {
     package var tellsOfResize = false
     /// Whether programs can be held for a capture.
     package var holdsPrograms = true
+    /// Whether it is for the agent to see that programs are not short of memory for long.
+    package var guardsMemory = false
     /// What the sandbox may use of a machine it shares; nil where all of the machine is its own.
     package var allotment: MetricsReader.Allotment?
     /// RLIMIT_NOFILE of started processes; nil leaves the agent's own.

@@ -47,6 +47,7 @@ package struct Boot {
             machine: Machine(
                 rootDevice: rootDevice, identity: identity, hostKeys: HostKeyFiles(directory: "/etc/ssh")))
         configuration.maxOpenFiles = 1 << 20
+        configuration.guardsMemory = true
         try Agent(configuration).run()
     }
 

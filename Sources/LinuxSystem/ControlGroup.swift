@@ -19,7 +19,7 @@ public struct ControlGroup: Sendable {
 
     var trees: [ControlGroupHierarchies.Tree] { parent.hierarchies.trees }
 
-    private func file(_ controller: ControlGroupHierarchies.Controller, _ one: String, _ two: String) -> String? {
+    func file(_ controller: ControlGroupHierarchies.Controller, _ one: String, _ two: String) -> String? {
         guard let tree = parent.hierarchies.controllers[controller] else { return nil }
         return "\(path(in: tree))/\(tree.isVersionTwo ? two : one)"
     }
@@ -103,7 +103,7 @@ public struct ControlGroup: Sendable {
         }
     }
 
-    private func isVersionTwo(_ controller: ControlGroupHierarchies.Controller) -> Bool {
+    func isVersionTwo(_ controller: ControlGroupHierarchies.Controller) -> Bool {
         parent.hierarchies.controllers[controller]?.isVersionTwo ?? false
     }
 

@@ -61,10 +61,7 @@ public final class ProcessHandle: Sendable {
     }
 
     /// Reaps the process if it is a child of ours and has ended.
-    public func reap() {
-        var exit = clinux_exit()
-        _ = clinux_reap(pid, &exit)
-    }
+    public func reap() { _ = clinux_pidfd_reap(pidfd.number) }
 
     /// Bytes of memory only this process holds, and its fair share of all it maps.
     public func memory() throws(SystemError) -> (private: UInt64, proportional: UInt64) {

@@ -91,6 +91,53 @@ import Testing
         }
     }
 
+    @Test(.enabled(if: isRoot)) func `that memory is looked for is told, and reading a large file is no shortage`() throws {
+        let file = "/var/tmp/martlet-test-\(getpid())-\(UInt32.random(in: 0 ... .max))"
+        defer { unlink(file) }
+        try withGroup(ControlGroupLimits(memoryBytes: 16 << 20)) { group in
+            let pressure = try group.openMemoryPressure()
+            #expect(clinux_poll_one(pressure.number, Int16(POLLIN), 0) == 0)
+            let before = try #require(group.memoryPressure())
+            #expect(before.limitBytes == 16 << 20 && before.refaultedPages == 0)
+            let child = try spawn(
+                "sleep 0.05; dd if=/dev/zero of=\(file) bs=1M count=48; sync \(file); while :; do cat \(file); done",
+                in: group)
+            #expect(clinux_poll_one(pressure.number, Int16(POLLIN), 20_000) > 0)
+            #expect(try !pressure.read(upTo: 4096).isEmpty)
+            var now = before
+            let end = Clocks.monotonicNanoseconds + 20_000_000_000
+            while now.refaultedPages < 10_000, Clocks.monotonicNanoseconds < end {
+                usleep(20_000)
+                now = try #require(group.memoryPressure())
+            }
+            #expect(now.refaultedPages >= 10_000 && !now.isThrashing(since: before))
+            #expect(group.kill())
+            _ = exit(of: child)
+        }
+    }
+
+    @Test(.enabled(if: isRoot)) func `programs are what has a namespace of its own and is not its first`() throws {
+        try withGroup(ControlGroupLimits()) { group in
+            var request = SpawnRequest(
+                program: "/bin/sh", arguments: ["sh", "-c", "sleep 1000 & sleep 1000 & wait"],
+                environment: ["PATH=/usr/bin:/bin"])
+            request.newNamespaces = [.pid]
+            request.cgroupProcs = []
+            let unified = try group.openUnified()
+            request.cgroup = unified?.number
+            let files = try group.openVersionOneProcs()
+            request.cgroupProcs = files.map(\.number)
+            let child = try ChildProcess.spawn(request)
+            withExtendedLifetime((unified, files)) {}
+            let outside = try spawn("exec sleep 1000", in: group)
+            while group.processes().count < 4 { usleep(1000) }
+            #expect(group.programs().count == 2)
+            #expect(!group.programs().contains(child.pid) && !group.programs().contains(outside.pid))
+            #expect(group.kill())
+            _ = (exit(of: child), exit(of: outside))
+        }
+    }
+
     @Test(.enabled(if: isRoot)) func `no more tasks than allowed are started`() throws {
         try withGroup(ControlGroupLimits(tasks: 3)) { group in
             let child = try spawn("sleep 0.05; for i in 1 2 3 4 5 6; do sleep 5 & done; echo started all", in: group)

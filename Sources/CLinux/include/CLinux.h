@@ -99,6 +99,8 @@ typedef struct {
 } clinux_exit;
 // Reaps one child without waiting: 1 and *out filled, 0 when none is ready, -errno.
 int clinux_reap(pid_t pid, clinux_exit *out);
+// The same for the very process a pidfd names, whose exit nobody asks for.
+int clinux_pidfd_reap(int pidfd);
 
 // ---- Control groups (version 2)
 // Freezes a cgroup and all below it: `freeze` is its cgroup.freeze open for writing, `events` its cgroup.events open
@@ -152,6 +154,8 @@ int clinux_socket_diagnostics(void);
 int clinux_inotify_create(void);
 int clinux_inotify_add(int fd, const char *path, uint32_t mask);
 int clinux_inotify_remove(int fd, int watch);
+// A counter others add to; readable while it is not zero.
+int clinux_eventfd(void);
 
 // ---- Memory of another process
 // Private (not shared with anyone) and proportional bytes from /proc/PID/smaps_rollup.

@@ -68,6 +68,27 @@ extension Topic {
                 #expect(result.exitCode != 0 && !result.timedOut)
                 try await world.expect("echo alive", prints: "alive")
             },
+            Promise("a memory bomb that reads its files all the while ends, too") { world in
+                // The kernel finds pages to drop as long as they are read again: it need never be out of memory.
+                let script =
+                    """
+                    import threading
+                    with open("/root/again", "wb") as f:
+                        for _ in range(48): f.write(bytes(1<<20))
+                    def read():
+                        f = open("/root/again", "rb")
+                        while True:
+                            f.seek(0)
+                            while f.read(1<<16): pass
+                    threading.Thread(target=read, daemon=True).start()
+                    b=[]
+                    while True: b.append(bytearray(1<<18))
+                    """
+                let result = try await world.run(
+                    ExecRequest(cmd: .arguments(["python3", "-c", script]), timeoutSeconds: 60))
+                #expect(result.exitCode != 0 && !result.timedOut)
+                try await world.expect("rm /root/again; echo alive", prints: "alive")
+            },
             Promise("programs get most of the memory asked for") { world in
                 let other = try await world.create { $0.memoryMiB = 512 }
                 let script = "b=bytearray(300<<20)\nfor i in range(0,len(b),4096): b[i]=1\nprint('held')"

@@ -29,25 +29,14 @@ actor OverlayTemplates {
 
 /// Makes an empty qcow2 file.
 func createEmptyLayer(at path: String, bytes: UInt64) async throws {
-    try await makeDisk(
-        at: path, ["create", "-q", "-f", "qcow2", "-o", "lazy_refcounts=on,extended_l2=off", path, "\(bytes)"])
-}
-
-/// Writes a disk of several files into one raw file.
-///
-/// Every file is said, so that what a header says of its backing never counts. Cancelling stops it.
-func flattenDisk(_ files: [String], to path: String) async throws {
-    try await makeDisk(at: path, ["convert", "-q", "-O", "raw", "json:\(BlockNode.disk(files))", path])
-}
-
-private func makeDisk(at path: String, _ arguments: [String]) async throws {
     let result = try await run(
-        .name("qemu-img"), arguments: Arguments(arguments), output: .discarded, error: .string(limit: 65_536))
+        .name("qemu-img"),
+        arguments: [
+            "create", "-q", "-f", "qcow2", "-o", "lazy_refcounts=on,extended_l2=off", path, "\(bytes)",
+        ], output: .discarded, error: .string(limit: 65_536))
     guard result.terminationStatus.isSuccess else {
         unlink(path)
-        let why = result.standardError.trimmingWhitespace()
-        throw MartletError(
-            why.contains("No space left") ? .resourceExhausted : .internal, "qemu-img: make a disk: \(why)")
+        throw DiskConversion.failure(result.standardError)
     }
 }
 
@@ -59,14 +48,5 @@ func copySmallFile(_ source: String, to destination: String) throws {
     } catch {
         guard error.errno == ENOSPC || error.errno == EDQUOT else { throw error }
         throw MartletError(.resourceExhausted, "create: the data disk is full: free some space on it and try again")
-    }
-}
-
-extension String {
-    fileprivate func trimmingWhitespace() -> String {
-        var view = self[...]
-        while view.first?.isWhitespace == true { view.removeFirst() }
-        while view.last?.isWhitespace == true { view.removeLast() }
-        return String(view)
     }
 }

@@ -13,7 +13,7 @@ extension QEMUArguments {
         func moved(_ path: String, to place: String) -> String {
             let own = files.directory + "/"
             if path.hasPrefix(own) { return files.inside(String(path.dropFirst(own.count))) }
-            QEMUArguments.makeReadable(path)
+            JailSpec.Bind.makeReadable(path)
             binds.append(JailSpec.Bind(path, at: place))
             return place
         }
@@ -31,10 +31,12 @@ extension QEMUArguments {
         }
         return (result, binds)
     }
+}
 
+extension JailSpec.Bind {
     /// Images lie in directories that only we can enter, and nobody writes to them; but those made before there were jails
     /// may be readable by nobody else. Where that cannot be mended, QEMU says that it may not open the file.
-    private static func makeReadable(_ path: String) {
+    static func makeReadable(_ path: String) {
         var info = stat()
         if stat(path, &info) == 0, info.st_mode & 0o004 == 0 { chmod(path, info.st_mode & 0o777 | 0o444) }
     }

@@ -244,7 +244,9 @@ package actor QEMUEngine: SandboxEngine {
     }
 
     package func writeDisk(of image: MachineImage, to path: String) async throws {
-        try await flattenDisk(image.baseDisks + image.layers, to: path)
+        let program = try await found().diskTool
+        let conversion = DiskConversion(program: program, jail: try await jail.jail(for: program))
+        try await conversion.flatten(image.baseDisks + image.layers, bytes: image.diskBytes, to: path)
     }
 
     package func adopt(_ image: MachineImage, in directory: String) async throws -> (any Machine)? {

@@ -11,6 +11,8 @@ package struct QEMUInstallation: Sendable {
     var emulator: String
     /// The small KVM-only build that some distributions ship; it starts three times as fast.
     var microvmEmulator: String?
+    /// qemu-img.
+    var diskTool: String
     var version: String
 
     /// Older ones open a memory image for writing even when it is mapped privately: a captured emulator could then
@@ -25,7 +27,7 @@ package struct QEMUInstallation: Sendable {
             throw MartletError(
                 .failedPrecondition, "qemu: qemu-system-x86_64 is not installed: run scripts/install-dependencies")
         }
-        guard which("qemu-img") != nil else {
+        guard let diskTool = which("qemu-img") else {
             throw MartletError(.failedPrecondition, "qemu: qemu-img is not installed: run scripts/install-dependencies")
         }
         let text: String
@@ -45,7 +47,8 @@ package struct QEMUInstallation: Sendable {
                     + "backports (scripts/install-dependencies does)")
         }
         return QEMUInstallation(
-            emulator: emulator, microvmEmulator: which("qemu-system-x86_64-microvm"), version: version.text)
+            emulator: emulator, microvmEmulator: which("qemu-system-x86_64-microvm"), diskTool: diskTool,
+            version: version.text)
     }
 
     /// `QEMU emulator version 10.0.2 (Debian …)` to its numbers.

@@ -55,9 +55,11 @@ package final class QEMUJail: Sendable {
     private static let userCount: UInt32 = 268_000_000
     /// Threads a QEMU has beside its processors': its main loop, RCU, and as many as 64 for disk requests.
     private static let spareTasks = 96
+    /// What a tool may hold, page cache of what it copies included.
+    private static let toolMemory: UInt64 = 512 << 20
 
     let configuration: Configuration
-    private let parent: ControlGroupParent
+    let parent: ControlGroupParent
     private let root: QEMURoot
     private let users = Mutex<Set<UInt32>>([])
 
@@ -149,12 +151,50 @@ package final class QEMUJail: Sendable {
     ) throws -> ChildProcess {
         let (jailed, binds) = try arguments.jailed(files)
         let group = QEMUJail.group(of: files.directory, in: parent)
-        try group.createWithDiskLimitsIfPossible(limits(arguments, directory: files.directory))
+        var spec = JailSpec(
+            root: root.path, uid: user, gid: try gid(for: arguments.accelerator, user: user), hostname: "martlet",
+            program: program, arguments: [program] + jailed.build())
+        spec.binds = binds + QEMUJail.devices(arguments.accelerator)
+        let limits = limits(arguments, directory: files.directory)
+        return try spawn(spec, group, limits, descriptors, network, largestFile: largestFile)
+    }
+
+    /// Starts one of QEMU's tools, whose jail this is, on files of its own. Blocks the thread.
+    ///
+    /// - Parameters:
+    ///   - name: of its control group, which whoever calls ends and removes.
+    ///   - directory: a path on the disk that it reads and writes.
+    ///   - binds: its files, at places the root has.
+    func spawnTool(
+        _ program: String, _ arguments: [String], name: String, directory: String, user: UInt32,
+        binds: [JailSpec.Bind], descriptors: [Int32?], largestFile: UInt64
+    ) throws -> (process: ChildProcess, group: ControlGroup) {
+        let group = ControlGroup(name, in: parent)
+        var spec = JailSpec(
+            root: root.path, uid: user, gid: user, hostname: "martlet", program: program,
+            arguments: [program] + arguments)
+        spec.binds = binds + QEMUJail.devices(.tcg)
+        let limits = ControlGroupLimits(
+            memoryBytes: QEMUJail.toolMemory, cpus: 1, tasks: QEMUJail.spareTasks,
+            ioBytesPerSecond: configuration.ioBytesPerSecond, disk: directory)
+        let process = try spawn(spec, group, limits, descriptors, nil, largestFile: largestFile)
         do {
-            var spec = JailSpec(
-                root: root.path, uid: user, gid: try gid(for: arguments.accelerator, user: user), hostname: "martlet",
-                program: program, arguments: [program] + jailed.build())
-            spec.binds = binds + QEMUJail.devices(arguments.accelerator)
+            try group.add(process.pid, isBornInUnified: true)
+        } catch {
+            group.kill()
+            group.remove()
+            throw error
+        }
+        return (process, group)
+    }
+
+    private func spawn(
+        _ jailed: JailSpec, _ group: ControlGroup, _ limits: ControlGroupLimits, _ descriptors: [Int32?],
+        _ network: Descriptor?, largestFile: UInt64
+    ) throws -> ChildProcess {
+        try group.createWithDiskLimitsIfPossible(limits)
+        do {
+            var spec = jailed
             spec.limits = QEMUJail.processLimits(largestFile: largestFile)
             spec.filter = QEMUSystemCalls.filter
             spec.environment = ["PATH=/usr/bin:/bin", "LANG=C"]

@@ -91,7 +91,8 @@ import Testing
         }
     }
 
-    @Test(.enabled(if: isRoot)) func `that memory is looked for is told, and reading a large file is no shortage`() throws {
+    @Test(.enabled(if: isRoot))
+    func `that memory is looked for is told, and reading a large file is no shortage`() throws {
         let file = "/var/tmp/martlet-test-\(getpid())-\(UInt32.random(in: 0 ... .max))"
         defer { unlink(file) }
         try withGroup(ControlGroupLimits(memoryBytes: 16 << 20)) { group in
@@ -122,7 +123,6 @@ import Testing
                 program: "/bin/sh", arguments: ["sh", "-c", "sleep 1000 & sleep 1000 & wait"],
                 environment: ["PATH=/usr/bin:/bin"])
             request.newNamespaces = [.pid]
-            request.cgroupProcs = []
             let unified = try group.openUnified()
             request.cgroup = unified?.number
             let files = try group.openVersionOneProcs()

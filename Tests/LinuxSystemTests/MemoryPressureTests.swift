@@ -12,7 +12,9 @@ import Testing
     }
 
     @Test func `what both versions of control groups tell is read`() throws {
-        let one = "cache 2150400\nrss 291500032\nshmem 1048576\nworkingset_refault_anon 0\nworkingset_refault_file 517761\n"
+        let one =
+            "cache 2150400\nrss 291500032\nshmem 1048576\nworkingset_refault_anon 0\n"
+            + "workingset_refault_file 517761\n"
         let read = try #require(MemoryPressure(stat: Array(one.utf8), limit: 293_601_280))
         #expect(read == MemoryPressure(fileBytes: 1_101_824, refaultedPages: 517_761, limitBytes: 293_601_280))
         let two = "anon 380928\nfile 3162112\nshmem 0\nworkingset_refault_file 724\n"

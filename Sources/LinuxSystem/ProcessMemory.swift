@@ -24,17 +24,35 @@ public struct ProcessMemory: Sendable {
     /// Bytes mapped.
     public let length: UInt64
 
-    /// Finds where the process has mapped the file at `path`.
+    /// Which file it is, for as long as somebody has it open or mapped, whatever names it has or loses.
+    public struct File: Sendable, Codable, Equatable {
+        public var device: UInt64
+        public var inode: UInt64
+
+        /// The file at a path.
+        public init(path: String) throws(SystemError) {
+            var info = stat()
+            guard stat(path, &info) == 0 else { throw SystemError("stat", path, errno: errno) }
+            device = UInt64(info.st_dev)
+            inode = UInt64(info.st_ino)
+        }
+    }
+
+    /// Finds where the process has mapped a file.
     ///
     /// - Throws: `ENOENT` when it has not, `EACCES` or `EPERM` without the right to look.
-    public static func mapping(of path: String, in pid: pid_t) throws(SystemError) -> ProcessMemory {
-        var info = stat()
-        guard stat(path, &info) == 0 else { throw SystemError("stat", path, errno: errno) }
+    public static func mapping(of file: File, in pid: pid_t) throws(SystemError) -> ProcessMemory {
         var start: UInt64 = 0
         var length: UInt64 = 0
         try SystemError.check(
-            clinux_find_mapping(pid, UInt64(info.st_dev), UInt64(info.st_ino), &start, &length), "find mapping", path)
+            clinux_find_mapping(pid, file.device, file.inode, &start, &length), "find mapping",
+            "file \(file.inode) in process \(pid)")
         return ProcessMemory(pid: pid, start: start, length: length)
+    }
+
+    /// The same for the file at a path.
+    public static func mapping(of path: String, in pid: pid_t) throws(SystemError) -> ProcessMemory {
+        try mapping(of: File(path: path), in: pid)
     }
 
     private init(pid: pid_t, start: UInt64, length: UInt64) {

@@ -51,8 +51,7 @@ public enum OCIProgram {
         case "kill": try runtime.kill()
         case "delete": try await runtime.delete()
         case Shim.verb: return try await Shim(options: options, directory: runtime.directory).run()
-        default:
-            throw MartletError(.unsupported, "\(options.verb): martlet-oci has no such verb; --help lists them")
+        default: throw MartletError(.internal, "\(options.verb): nothing is done for this verb")
         }
         return 0
     }

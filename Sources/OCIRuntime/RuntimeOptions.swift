@@ -18,6 +18,9 @@ struct RuntimeOptions: Sendable {
     /// What is no flag: the id, and a signal.
     var words: [String] = []
 
+    private static let verbs: Set<String> = [
+        "create", "start", "state", "kill", "delete", "version", "help", Shim.verb,
+    ]
     private static let withValue: Set<String> = [
         "root", "data", "log", "log-format", "bundle", "pid-file", "console-socket", "preserve-fds",
     ]
@@ -30,7 +33,16 @@ struct RuntimeOptions: Sendable {
         var rest = arguments[...]
         while let word = rest.popFirst() {
             guard word.hasPrefix("-"), word != "-" else {
-                if verb.isEmpty { verb = word } else { words.append(word) }
+                guard verb.isEmpty else {
+                    words.append(word)
+                    continue
+                }
+                // Before its flags, which only who knows the verb knows.
+                guard Self.verbs.contains(word) else {
+                    throw MartletError(
+                        .unsupported, "\(word.prefix(32)): martlet-oci has no such verb; --help lists them")
+                }
+                verb = word
                 continue
             }
             let (name, value) = try Self.split(word, &rest)

@@ -10,6 +10,9 @@ struct MachineRecord: Codable, Sendable {
     var image: String
     /// Who it runs as in its jail; nil for one that has none.
     var user: UInt32?
+    /// The file its memory was mapped from, which later daemons may know by another name or have a copy of; nil for one
+    /// that was started by a daemon from before this was written down.
+    var memory: ProcessMemory.File?
 
     func write(in directory: String) throws {
         // A daemon's sudden end leaves the page cache in place, and after a power cut the process is gone with it:

@@ -258,7 +258,7 @@ package actor QEMUEngine: SandboxEngine {
         if let user = record.user { surroundings.jail?.keepUser(user) } else { surroundings.jail = nil }
         return try await QEMUMachine.connect(
             process: process, files: MachineFiles(directory: directory, owner: record.user), image: image,
-            takeover: true, timeout: .seconds(10), surroundings: surroundings)
+            memory: record.memory, takeover: true, timeout: .seconds(10), surroundings: surroundings)
     }
 
     package func reclaim(_ directory: String) async {

@@ -24,7 +24,7 @@ struct QEMULauncher: Sendable {
         let program = installation.program(for: arguments.accelerator)
         let jail = surroundings.jail
         let files = MachineFiles(directory: directory, owner: jail?.takeUser())
-        let process = try await NIOThreadPool.singleton.runIfActive {
+        let (process, memory) = try await NIOThreadPool.singleton.runIfActive {
             try spawn(program, arguments, files, image: image, network: network)
         }
         do {
@@ -32,7 +32,7 @@ struct QEMULauncher: Sendable {
                 try jail?.limit(process.pid, in: directory)
             }
             let machine = try await QEMUMachine.connect(
-                process: process, files: files, image: image, takeover: false, timeout: timeout,
+                process: process, files: files, image: image, memory: memory, takeover: false, timeout: timeout,
                 surroundings: surroundings)
             // No guest runs before that.
             try await limited
@@ -57,7 +57,7 @@ struct QEMULauncher: Sendable {
     private func spawn(
         _ program: String, _ given: QEMUArguments, _ files: MachineFiles, image: MachineImage,
         network: MachineNetwork?
-    ) throws -> ProcessHandle {
+    ) throws -> (ProcessHandle, ProcessMemory.File?) {
         let directory = files.directory
         var arguments = given
         // A daemon that is killed before it has written the process down finds it by this name.
@@ -89,10 +89,13 @@ struct QEMULauncher: Sendable {
         }
         withExtendedLifetime((monitor, guest, log, state, network)) {}
         let process = try ProcessHandle.open(pid: child.pid)
+        // One that makes its memory's file itself is no sandbox's, and is not captured in this way.
+        let memory = try? ProcessMemory.File(path: arguments.memory)
         try MachineRecord(
-            engine: QEMUEngine.engineName, process: process.identity, image: image.digest, user: files.owner
+            engine: QEMUEngine.engineName, process: process.identity, image: image.digest, user: files.owner,
+            memory: memory
         ).write(in: directory)
-        return process
+        return (process, memory)
     }
 
     /// How the process of the machine in a directory is called.

@@ -20,10 +20,8 @@ extension QEMUMachine {
 
     private func captureAlone(into directory: String, resumes: Bool) async throws -> MachineCapture {
         var (image, chain) = state.withLock { ($0.image, $0.chain) }
-        let (process, base) = (process, image.memory)
-        let memory = try await NIOThreadPool.singleton.runIfActive {
-            try ProcessMemory.mapping(of: base, in: process.pid)
-        }
+        let own = image
+        let memory = try await NIOThreadPool.singleton.runIfActive { try self.mappedMemory(of: own) }
         let layer = try await addLayer(chain, bytes: image.diskBytes)
         var watch = Stopwatch()
         do {

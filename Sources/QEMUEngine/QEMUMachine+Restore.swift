@@ -25,12 +25,12 @@ extension QEMUMachine {
     /// Puts the device state where the process reads it, and the written pages into its memory.
     private func fillMemory(_ image: MachineImage) async throws {
         // The machine's own file: the image's may be another copy of it.
-        let (directory, process, base) = (directory, process, state.withLock { $0.image.memory })
+        let (directory, own) = (directory, state.withLock { $0.image })
         try await NIOThreadPool.singleton.runIfActive {
             let bytes = try AtomicFile.read(image.deviceState)
             try Descriptor.open("\(directory)/\(File.deviceState)", O_WRONLY).writeAll(bytes)
             guard let pages = image.pages else { return }
-            try PageFile.apply(pages, to: ProcessMemory.mapping(of: base, in: process.pid))
+            try PageFile.apply(pages, to: self.mappedMemory(of: own))
         }
     }
 

@@ -14,6 +14,8 @@ final class QEMUMachine: Machine {
     let process: ProcessHandle
     let monitor: QMPConnection
     let files: MachineFiles
+    /// What its memory was mapped from; nil where only the image's path tells.
+    private let memory: ProcessMemory.File?
     /// nil where its process runs unjailed.
     let jail: QEMUJail?
     let overlays: OverlayTemplates
@@ -53,10 +55,11 @@ final class QEMUMachine: Machine {
     }
 
     private init(
-        process: ProcessHandle, monitor: QMPConnection, guest: GuestConnection, image: MachineImage, chain: LayerChain,
-        surroundings: Surroundings
+        process: ProcessHandle, monitor: QMPConnection, guest: GuestConnection, image: MachineImage,
+        memory: ProcessMemory.File?, chain: LayerChain, surroundings: Surroundings
     ) {
         self.process = process
+        self.memory = memory
         self.monitor = monitor
         files = chain.files
         jail = surroundings.jail
@@ -68,10 +71,12 @@ final class QEMUMachine: Machine {
 
     /// Connects to the sockets in the directory of `files` that `process` listens on.
     ///
-    /// - Parameter takeover: whether an earlier daemon was connected before.
+    /// - Parameters:
+    ///   - memory: the file its memory was mapped from.
+    ///   - takeover: whether an earlier daemon was connected before.
     static func connect(
-        process: ProcessHandle, files: MachineFiles, image: MachineImage, takeover: Bool, timeout: Duration,
-        surroundings: Surroundings
+        process: ProcessHandle, files: MachineFiles, image: MachineImage, memory: ProcessMemory.File?, takeover: Bool,
+        timeout: Duration, surroundings: Surroundings
     ) async throws -> QEMUMachine {
         let directory = files.directory
         let monitor = try await QMPConnection.start(
@@ -88,8 +93,8 @@ final class QEMUMachine: Machine {
             }
             let guest = try await connectGuest(in: directory, takeover: takeover, surroundings)
             return QEMUMachine(
-                process: process, monitor: monitor, guest: guest, image: image, chain: chain, surroundings: surroundings
-            )
+                process: process, monitor: monitor, guest: guest, image: image, memory: memory, chain: chain,
+                surroundings: surroundings)
         } catch {
             monitor.close()
             throw error
@@ -126,6 +131,12 @@ final class QEMUMachine: Machine {
     }
 
     var pid: Int32 { process.pid }
+
+    /// Where the process has its image's memory. Blocks the thread.
+    func mappedMemory(of image: MachineImage) throws(SystemError) -> ProcessMemory {
+        guard let memory else { return try ProcessMemory.mapping(of: image.memory, in: process.pid) }
+        return try ProcessMemory.mapping(of: memory, in: process.pid)
+    }
 
     var guest: GuestConnection { state.withLock { $0.guest } }
 

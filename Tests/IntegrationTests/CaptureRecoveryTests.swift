@@ -1,4 +1,5 @@
 import Foundation
+import Glibc
 import LinuxSystem
 import MartletAPI
 import MartletClient
@@ -124,6 +125,39 @@ import Testing
         while let name = files?.nextObject() as? String {
             guard let file = try? Descriptor.open("\(directory)/\(name)", O_RDONLY) else { continue }
             posix_fadvise(file.number, 0, 0, POSIX_FADV_DONTNEED)
+        }
+    }
+
+    /// Hard links cannot lead there, and so what captures stand on are copies, with other inodes than what machines of an
+    /// earlier daemon have mapped.
+    @Test(.enabled(if: geteuid() == 0, "mounts take root"))
+    func `with images on another file system, adopted sandboxes are captured as well`() async throws {
+        let mount = NSTemporaryDirectory() + "martlet-images-\(UUID().uuidString.prefix(8))"
+        try FileManager.default.createDirectory(atPath: mount, withIntermediateDirectories: true)
+        // A second mount of the same is as good as another file system: link(2) refuses to leave it.
+        let mounted = try await Program.run("mount", ["--bind", DaemonFixture.images, mount])
+        try #require(mounted.code == 0, "\(mounted.errors)")
+        defer {
+            umount2(mount, Int32(MNT_DETACH))
+            rmdir(mount)
+        }
+        try await DaemonFixture.with(["--no-pool", "--images", mount]) { fixture in
+            let sandbox = try await fixture.create()
+            _ = try await fixture.output(sandbox, "echo memory > /run/mark; echo disk > /root/mark")
+            func fork(_ parent: SandboxResource) async throws -> SandboxResource {
+                let result = try await fixture.client.forkSandbox(parent.id)
+                return try #require(result.forks.first?.sandbox, "\(result)")
+            }
+            let first = try await fork(sandbox)
+            fixture.kill()
+            try await fixture.start()
+            for parent in [sandbox, first] {
+                let child = try await fork(parent)
+                #expect(try await fixture.output(child, "cat /run/mark /root/mark") == "memory\ndisk")
+                try await fixture.client.pauseSandbox(parent.id)
+                try await fixture.client.resumeSandbox(parent.id)
+                #expect(try await fixture.output(parent, "cat /run/mark /root/mark") == "memory\ndisk")
+            }
         }
     }
 

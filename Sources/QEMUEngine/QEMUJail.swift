@@ -178,12 +178,20 @@ package final class QEMUJail: Sendable {
             memoryBytes: QEMUJail.toolMemory, cpus: 1, tasks: QEMUJail.spareTasks,
             ioBytesPerSecond: configuration.ioBytesPerSecond, disk: directory)
         let process = try spawn(spec, group, limits, descriptors, nil, largestFile: largestFile)
-        do {
+        do throws(SystemError) {
             try group.add(process.pid, isBornInUnified: true)
-        } catch {
+        } catch let error where error.errno != ESRCH {
+            // Where it is in no group yet nothing else would end it.
+            _ = clinux_kill(process.pid, SIGKILL)
+            if let pidfd = process.pidfd {
+                _ = clinux_poll_one(pidfd.number, Int16(POLLIN), 5000)
+                _ = clinux_pidfd_reap(pidfd.number)
+            }
             group.kill()
             group.remove()
             throw error
+        } catch {
+            // It has ended already, and its end tells why.
         }
         return (process, group)
     }

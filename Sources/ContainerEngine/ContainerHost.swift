@@ -39,7 +39,8 @@ package actor ContainerHost {
     private let disks: BlankDisks
     private var thread: Task<MountThread, any Error>?
     private var parent: ControlGroupParent?
-    private var users: Set<UserRange> = []
+    private let users = UserNumbers(
+        first: ContainerHost.firstUser, count: ContainerHost.ranges, step: UserRange.count)
     private var agent: String?
 
     package init(configuration: Configuration, logger: Logger, group: any EventLoopGroup) {
@@ -110,7 +111,7 @@ package actor ContainerHost {
         launch: @escaping @Sendable (ContainerScene) throws -> ContainerLaunch
     ) async throws -> any Machine {
         let group = ControlGroup(ContainerHost.groupName(directory), in: try groups())
-        let range = needs.mapsUsers ? takeUsers() : nil
+        let range = needs.mapsUsers ? UserRange(first: users.take()) : nil
         var started: (process: ProcessHandle, console: Descriptor)?
         do {
             let (scene, launched) = try await prepare(image, directory, network, needs, group, range, launch)
@@ -126,11 +127,11 @@ package actor ContainerHost {
             return ContainerMachine(
                 process: process, group: group, guest: guest, console: scene.console, image: image,
                 directory: directory, capturing: capturing, memoryGuard: memoryGuard(of: group, users: range)
-            ) { [weak self] in if let range { await self?.giveBack(range) } }
+            ) { [users] in if let range { users.giveBack(range.first) } }
         } catch {
             let failure = started.map { ContainerHost.explained(error, $0.console, engine) } ?? error
             await ContainerHost.end(group, started?.process)
-            if let range { users.remove(range) }
+            if let range { users.giveBack(range.first) }
             throw failure
         }
     }
@@ -261,18 +262,6 @@ package actor ContainerHost {
             tasks: min(max(shape.memoryMiB * 2, 256), 4096) + needs.overheadTasks)
     }
 
-    // MARK: Users
-
-    private func takeUsers() -> UserRange {
-        while true {
-            let index = UInt32.random(in: 0..<ContainerHost.ranges)
-            let range = UserRange(first: ContainerHost.firstUser + index * UserRange.count)
-            if users.insert(range).inserted { return range }
-        }
-    }
-
-    private func giveBack(_ range: UserRange) { users.remove(range) }
-
     // MARK: What an earlier daemon has left
 
     private static func groupName(_ directory: String) -> String {
@@ -287,7 +276,7 @@ package actor ContainerHost {
             record.image == image.digest, let process = ProcessHandle.reopen(record.process), !process.hasEnded
         else { return nil }
         let group = ControlGroup(ContainerHost.groupName(directory), in: try groups())
-        if let range = record.users { users.insert(range) }
+        if let range = record.users { users.keep(range.first) }
         // One that was kept ready stands still.
         _ = try await NIOThreadPool.singleton.runIfActive { try group.thaw() }
         let guest = try await connect(directory, record.channel, takeover: true)
@@ -295,8 +284,7 @@ package actor ContainerHost {
         return ContainerMachine(
             process: process, group: group, guest: guest, console: console, image: image, directory: directory,
             capturing: capturing, memoryGuard: memoryGuard(of: group, users: record.users)
-        ) { [weak self] in if let range = record.users { await self?.giveBack(range) }
-        }
+        ) { [users] in if let range = record.users { users.giveBack(range.first) } }
     }
 
     /// Ends what earlier daemons left of containers in directories that are gone by now.

@@ -67,7 +67,7 @@ package actor FirecrackerEngine: SandboxEngine {
     private var verdict: HostAccelerator.Verdict?
     private var timeStampKilohertz: UInt64?
     private let kernels: KernelCache
-    private var users: Set<UInt32> = []
+    private let users = UserNumbers(first: FirecrackerEngine.firstUser, count: FirecrackerEngine.userCount)
 
     package init(configuration: Configuration, logger: Logger, group: any EventLoopGroup) {
         self.configuration = configuration
@@ -287,7 +287,7 @@ package actor FirecrackerEngine: SandboxEngine {
         }
         let installation = try await found()
         var order = FirecrackerProcess.Order(
-            installation: installation, id: FirecrackerProcess.id(of: directory), user: takeUser(),
+            installation: installation, id: FirecrackerProcess.id(of: directory), user: users.take(),
             network: network?.namespace, limits: limits(of: image.shape, directory),
             largestFile: max(image.diskBytes, UInt64(image.shape.memoryMiB) << 20))
         order.image = image.digest
@@ -310,7 +310,7 @@ package actor FirecrackerEngine: SandboxEngine {
                 throw error
             }
         } catch {
-            users.remove(order.user)
+            users.giveBack(order.user)
             throw error
         }
     }
@@ -324,9 +324,8 @@ package actor FirecrackerEngine: SandboxEngine {
     }
 
     private var surroundings: FirecrackerMachine.Surroundings {
-        .init(group: group, logger: logger, patience: configuration.patience.restore) { [weak self] user in
-            await self?.giveBack(user)
-        }
+        let users = users
+        return .init(group: group, logger: logger, patience: configuration.patience.restore) { users.giveBack($0) }
     }
 
     private func groups() throws -> ControlGroupParent {
@@ -336,15 +335,6 @@ package actor FirecrackerEngine: SandboxEngine {
             throw MartletError(.failedPrecondition, "firecracker: it cannot be jailed: control groups: \(error)")
         }
     }
-
-    private func takeUser() -> UInt32 {
-        while true {
-            let user = FirecrackerEngine.firstUser + UInt32.random(in: 0..<FirecrackerEngine.userCount)
-            if users.insert(user).inserted { return user }
-        }
-    }
-
-    private func giveBack(_ user: UInt32) { users.remove(user) }
 
     package func writeDisk(of image: MachineImage, to path: String) async throws {
         guard let disk = (image.baseDisks + image.layers).last else {
@@ -360,7 +350,7 @@ package actor FirecrackerEngine: SandboxEngine {
             let process = try FirecrackerProcess.adopt(
                 image: image.digest, in: directory, groups: try groups(), eventLoops: group)
         else { return nil }
-        users.insert(process.user)
+        users.keep(process.user)
         let machine = try await FirecrackerMachine(
             process: process, image: image, disk: nil, surroundings: surroundings)
         do {
@@ -370,7 +360,7 @@ package actor FirecrackerEngine: SandboxEngine {
             return machine
         } catch {
             machine.guest.close()
-            users.remove(process.user)
+            users.giveBack(process.user)
             throw error
         }
     }

@@ -26,8 +26,8 @@ struct DiskConversion {
     ///   - bytes: the disk's size.
     /// - Throws: `resource_exhausted` when the data disk is full.
     func flatten(_ files: [String], bytes: UInt64, to path: String) async throws {
-        let user = jail?.takeUser()
-        defer { if let user { jail?.giveBack(user) } }
+        let user = jail?.users.take()
+        defer { if let user { jail?.users.giveBack(user) } }
         do {
             let running = try await onThread { try start(files, bytes, path, user) }
             let outcome = await running.outcome()
@@ -93,9 +93,8 @@ struct DiskConversion {
 
     private static func give(_ path: String, to owner: UInt32, mode: UInt32) throws(SystemError) {
         let slash = path.lastIndex(of: "/") ?? path.startIndex
-        let folder = try Descriptor.openDirectory(String(path[..<slash]))
-        let name = String(path[path.index(after: slash)...])
-        try SystemError.check(clinux_give_away(folder.number, name, owner, owner, mode), "give away", path)
+        try MachineFiles.hand(
+            String(path[path.index(after: slash)...]), in: String(path[..<slash]), to: owner, mode: mode)
     }
 
     // MARK: Ending

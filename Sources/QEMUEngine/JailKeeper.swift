@@ -53,6 +53,6 @@ actor JailKeeper {
         guard let groups else { return }
         _ = try? await NIOThreadPool.singleton.runIfActive { QEMUJail.clear(directory, in: groups) }
         guard let user else { return }
-        for jail in jails.values { try? await jail.value.giveBack(user) }
+        for jail in jails.values { try? await jail.value.users.giveBack(user) }
     }
 }

@@ -26,20 +26,23 @@ struct MachineFiles: Sendable {
     /// Lets the process write to a file.
     func give(_ name: String) throws(SystemError) {
         guard let owner else { return }
-        try hand(name, to: owner, mode: 0o600)
+        try MachineFiles.hand(name, in: directory, to: owner, mode: 0o600)
     }
 
     /// Makes a file one that nobody writes to any more. What the process has open for writing it keeps open: give back
     /// only what it is known to have opened anew for reading.
     func takeBack(_ name: String) throws(SystemError) {
         guard owner != nil else { return }
-        try hand(name, to: 0, mode: 0o444)
+        try MachineFiles.hand(name, in: directory, to: 0, mode: 0o444)
     }
 
-    private func hand(_ name: String, to owner: UInt32, mode: UInt32) throws(SystemError) {
+    /// Makes a plain file of a directory somebody else's; a link in its place is not followed.
+    static func hand(
+        _ name: String, in directory: String, to owner: UInt32, mode: UInt32
+    ) throws(SystemError) {
         let folder = try Descriptor.openDirectory(directory)
         try SystemError.check(
-            clinux_give_away(folder.number, name, owner, owner, mode), "give away", path(name))
+            clinux_give_away(folder.number, name, owner, owner, mode), "give away", "\(directory)/\(name)")
     }
 
     /// What the process has written into a file, but no more than `limit` bytes.

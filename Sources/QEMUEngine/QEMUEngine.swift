@@ -255,7 +255,7 @@ package actor QEMUEngine: SandboxEngine {
         else { return nil }
         // One that is jailed goes on in its jail, and one that is not without, whatever is wanted of new ones.
         var surroundings = try await surroundings()
-        if let user = record.user { surroundings.jail?.keepUser(user) } else { surroundings.jail = nil }
+        if let user = record.user { surroundings.jail?.users.keep(user) } else { surroundings.jail = nil }
         return try await QEMUMachine.connect(
             process: process, files: MachineFiles(directory: directory, owner: record.user), image: image,
             memory: record.memory, takeover: true, timeout: .seconds(10), surroundings: surroundings)

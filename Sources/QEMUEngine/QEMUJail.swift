@@ -4,7 +4,6 @@ import Jail
 import LinuxSystem
 import SandboxEngine
 import SandboxModel
-import Synchronization
 
 /// Shuts QEMU processes in: each as a user of its own, in namespaces of its own, with a root that holds QEMU, its
 /// libraries and the machine's files and nothing else, without capabilities, behind a filter of system calls, within the
@@ -61,7 +60,8 @@ package final class QEMUJail: Sendable {
     let configuration: Configuration
     let parent: ControlGroupParent
     private let root: QEMURoot
-    private let users = Mutex<Set<UInt32>>([])
+    /// Whom its processes run as.
+    let users = UserNumbers(first: QEMUJail.firstUser, count: QEMUJail.userCount)
 
     /// - Throws: `failed_precondition` saying what this host cannot do, and how to go on without a jail.
     init(
@@ -84,23 +84,6 @@ package final class QEMUJail: Sendable {
         )
     }
 
-    // MARK: Users
-
-    /// A user no other machine of this daemon has.
-    func takeUser() -> UInt32 {
-        users.withLock { users in
-            while true {
-                let user = QEMUJail.firstUser + UInt32.random(in: 0..<QEMUJail.userCount)
-                if users.insert(user).inserted { return user }
-            }
-        }
-    }
-
-    /// Notes that a machine of an earlier daemon has this user.
-    func keepUser(_ user: UInt32) { users.withLock { _ = $0.insert(user) } }
-
-    func giveBack(_ user: UInt32) { users.withLock { _ = $0.remove(user) } }
-
     // MARK: Control groups
 
     /// The control group of the machine in a directory.
@@ -111,7 +94,7 @@ package final class QEMUJail: Sendable {
     /// Ends whatever runs in the group of a directory's machine, and removes it. Blocks the thread.
     func clear(_ directory: String, user: UInt32?) {
         QEMUJail.clear(directory, in: parent)
-        if let user { giveBack(user) }
+        if let user { users.giveBack(user) }
     }
 
     /// Ends what earlier daemons have left in groups of machines that nobody took over. Blocks the thread.

@@ -23,7 +23,7 @@ struct QEMULauncher: Sendable {
         }
         let program = installation.program(for: arguments.accelerator)
         let jail = surroundings.jail
-        let files = MachineFiles(directory: directory, owner: jail?.takeUser())
+        let files = MachineFiles(directory: directory, owner: jail?.users.take())
         let (process, memory) = try await NIOThreadPool.singleton.runIfActive {
             try spawn(program, arguments, files, image: image, network: network)
         }

@@ -36,7 +36,7 @@ struct JailTests {
             configuration: .init(
                 jailer: "\(JailTests.repository)/libexec/martlet-jailer", dataDirectory: scratch),
             program: JailTests.probe, directory: scratch)
-        let files = MachineFiles(directory: directory, owner: jail.takeUser())
+        let files = MachineFiles(directory: directory, owner: jail.users.take())
         let base = "\(scratch)/base"
         for path in ["\(directory)/sandbox.json", "\(directory)/disk.qcow2", base] {
             try Data("secret".utf8).write(to: URL(fileURLWithPath: path))

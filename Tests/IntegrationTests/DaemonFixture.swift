@@ -151,7 +151,7 @@ final class DaemonFixture: @unchecked Sendable {
         for parent in [machineGroups, containerGroups].compactMap(\.self) {
             for group in parent.groups() {
                 group.kill()
-                group.remove()
+                group.removeAll()
             }
             parent.remove()
         }
